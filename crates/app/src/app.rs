@@ -1,0 +1,267 @@
+//! The whole of what can be done, put together: started once, shared by both edges.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tollgate_core::price::ModelPrices;
+use tollgate_core::price::book::PriceBook;
+use tollgate_core::{Clock, IntegrationId, KeyId, Moment, TenantId};
+use tollgate_providers::UrlPolicy;
+use tollgate_store::{ChangeKind, Store};
+use tollgate_vault::{KeyRing, Secret, VaultError};
+
+use crate::config::AppConfig;
+use crate::directory::integration::{Environment, ReadVariable};
+use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
+use crate::error::AppError;
+use crate::jobs::Jobs;
+use crate::journal::{Journal, Recovery};
+use crate::ledger::{IdOrigin, Ledger, Writer, WriterConfig};
+use crate::metering::Metering;
+
+/// How long a stop waits for the store to take what is queued.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an [`App`] is made of.
+pub struct AppParts {
+    /// Where things are kept; migrated.
+    pub store: Store,
+    /// The master keys.
+    pub ring: KeyRing,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Prices.
+    pub prices: PriceBook,
+    /// Where providers may be.
+    pub url_policy: UrlPolicy,
+    /// Reads one environment variable, for `env://` references.
+    pub read_env: ReadVariable,
+    /// The folder for the journal when none is configured.
+    pub journal_dir: PathBuf,
+    /// Settings.
+    pub config: AppConfig,
+}
+
+/// Everything that the edges can ask for.
+#[derive(Debug)]
+pub struct App {
+    pub(crate) store: Store,
+    pub(crate) ring: KeyRing,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) url_policy: UrlPolicy,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) ledger: Ledger,
+    pub(crate) environment: Environment,
+    prices: PriceBook,
+    directory: Directory,
+    metering: Arc<Metering>,
+    running: Mutex<Option<(Writer, Jobs)>>,
+}
+
+impl std::fmt::Debug for AppParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AppParts")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Starts everything: recovers what a crash left in the journal, loads the directory, starts
+    /// the ledger's writer and the jobs.
+    pub async fn start(parts: AppParts) -> Result<Arc<Self>, AppError> {
+        let now = parts.clock.now();
+        let operator = parts.store.operator();
+        operator.heartbeat(now.wall).await?;
+        let (journal, recovery) = Journal::open(parts.config.journal(parts.journal_dir))?;
+        let journal = Arc::new(journal);
+        let writing = WriterConfig {
+            gather_ms: parts.config.ledger_gather_ms,
+            batch_rows: parts.config.ledger_batch_rows.max(1),
+        };
+        let (ledger, writer) = Ledger::start(
+            parts.store.clone(),
+            Arc::clone(&journal),
+            Arc::clone(&parts.clock),
+            writing,
+        );
+        recover(&journal, &ledger, recovery)?;
+        writer.caught_up().await;
+        let rows = operator.load_directory().await?;
+        let metering = Arc::new(Metering {
+            store: parts.store.clone(),
+            journal: Arc::clone(&journal),
+            ledger: ledger.clone(),
+            clock: Arc::clone(&parts.clock),
+            share: 1,
+        });
+        let prefixes = parts.config.env_credential_prefixes;
+        let app = Arc::new(Self {
+            store: parts.store,
+            ring: parts.ring,
+            clock: parts.clock,
+            url_policy: parts.url_policy,
+            journal,
+            ledger,
+            environment: Environment {
+                read: parts.read_env,
+                prefixes,
+            },
+            prices: parts.prices,
+            directory: Directory::default(),
+            metering,
+            running: Mutex::new(None),
+        });
+        app.load(&rows);
+        let jobs = Jobs::start(&app, rows.change, parts.config.refresh_seconds);
+        *app.running.lock() = Some((writer, jobs));
+        Ok(app)
+    }
+
+    /// Stops the jobs, waits until the ledger has every row, and syncs the journal.
+    pub async fn stop(&self) {
+        let running = self.running.lock().take();
+        if let Some((writer, jobs)) = running {
+            jobs.stop(self).await;
+            writer.finish(STOP_PATIENCE).await;
+        }
+        if let Err(error) = self.journal.sync() {
+            tracing::error!(%error, "the journal could not be synced");
+        }
+        self.store.close().await;
+    }
+
+    /// Waits until everything that was settled before is in the ledger.
+    pub async fn books_caught_up(&self) {
+        self.ledger.caught_up().await;
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// The hot map.
+    #[must_use]
+    pub const fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Admission and settlement.
+    #[must_use]
+    pub const fn metering(&self) -> &Arc<Metering> {
+        &self.metering
+    }
+
+    /// The key that a caller presents, if it is live.
+    pub fn identify(&self, presented: &str, now: Moment) -> Result<Arc<KeyEntry>, KeyRefusal> {
+        let digest = self.ring.digest(presented).ok_or(KeyRefusal::Unknown)?;
+        self.directory.key(&digest, now.wall)
+    }
+
+    /// The prices of a model: the integration's own, else the price book's.
+    #[must_use]
+    pub fn prices(
+        &self,
+        snapshot: &Snapshot,
+        model: &str,
+        now: Moment,
+    ) -> Option<Arc<ModelPrices>> {
+        snapshot.own_prices(model).or_else(|| {
+            self.prices
+                .find(snapshot.record.provider_type, model, now.wall)
+        })
+    }
+
+    /// Opens an integration's credential, as late as possible.
+    pub fn open_credential(&self, snapshot: &Snapshot) -> Result<Option<Secret>, VaultError> {
+        snapshot.open_credential(&self.ring, &self.environment)
+    }
+
+    fn load(&self, rows: &tollgate_store::Directory) {
+        for tenant in &rows.tenants {
+            self.directory.put_tenant(tenant);
+        }
+        for (digest, key) in &rows.keys {
+            self.directory.put_key(*digest, key.clone());
+        }
+        for (record, credential) in &rows.integrations {
+            match Snapshot::read(record.clone(), credential.as_ref(), &self.url_policy) {
+                Ok(snapshot) => self.directory.put_integration(snapshot),
+                Err(error) => {
+                    tracing::error!(%error, id = record.id, "an integration cannot be loaded");
+                }
+            }
+        }
+    }
+
+    /// Takes in what was changed in the store, here or by another node.
+    pub(crate) async fn refresh(&self, kind: ChangeKind, id: &str) -> Result<(), AppError> {
+        match kind {
+            ChangeKind::Tenant => {
+                self.refresh_tenant(&id.parse().map_err(AppError::internal)?)
+                    .await
+            }
+            ChangeKind::Key => {
+                self.refresh_key(id.parse().map_err(AppError::internal)?)
+                    .await
+            }
+            ChangeKind::Integration => {
+                self.refresh_integration(id.parse().map_err(AppError::internal)?)
+                    .await
+            }
+        }
+    }
+
+    pub(crate) async fn refresh_tenant(&self, id: &TenantId) -> Result<(), AppError> {
+        match self.store.operator().load_tenant(id).await? {
+            Some(tenant) => self.directory.put_tenant(&tenant),
+            None => self.directory.remove_tenant(id),
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_key(&self, id: KeyId) -> Result<(), AppError> {
+        if let Some((digest, key)) = self.store.operator().load_key(id).await? {
+            self.directory.put_key(digest, key);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn refresh_integration(&self, id: IntegrationId) -> Result<(), AppError> {
+        match self.store.operator().load_integration(id).await? {
+            Some((record, credential)) => {
+                let snapshot = Snapshot::read(record, credential.as_ref(), &self.url_policy)?;
+                self.directory.put_integration(snapshot);
+            }
+            None => self.directory.remove_integration(id),
+        }
+        Ok(())
+    }
+}
+
+/// Sends what an earlier run left in the journal on its way to the ledger. A call that was
+/// dispatched and never finished is charged at its worst case: the provider may have billed it.
+fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<(), AppError> {
+    let (finished, interrupted) = (recovery.unposted.len(), recovery.interrupted.len());
+    if finished > 0 || interrupted > 0 || recovery.torn_bytes > 0 {
+        let torn_bytes = recovery.torn_bytes;
+        tracing::info!(
+            finished,
+            interrupted,
+            torn_bytes,
+            "recovering calls from the journal"
+        );
+    }
+    for (receipt, entry) in recovery.unposted {
+        ledger.post(receipt, entry, IdOrigin::Generated);
+    }
+    for (ticket, worst) in recovery.interrupted {
+        let receipt = journal.settled(ticket, &worst)?;
+        ledger.post(receipt, worst, IdOrigin::Generated);
+    }
+    Ok(())
+}

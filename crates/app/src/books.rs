@@ -1,0 +1,112 @@
+//! The books as a whole: whether they are exact, how far they are, and whether this node is ready.
+
+use tollgate_core::role::Permission;
+
+use crate::app::App;
+use crate::context::Context;
+use crate::error::AppError;
+use crate::journal::JournalStatus;
+use crate::ledger::LedgerProgress;
+
+pub use tollgate_store::{Difference, LedgerStatus, RebuildReport, VerifyReport};
+
+/// Rows that may wait for the ledger before a node calls itself not ready.
+const LAG_ROWS_MAX: u64 = 100_000;
+
+/// How the books of this node and of the store are doing.
+#[derive(Debug, Clone)]
+pub struct BooksStatus {
+    /// What is in the ledger, from every node.
+    pub ledger: LedgerStatus,
+    /// How far this node's writer is.
+    pub progress: LedgerProgress,
+    /// This node's journal.
+    pub journal: JournalStatus,
+    /// `sqlite` or `postgres`.
+    pub engine: &'static str,
+}
+
+/// Whether this node can take calls, one check each. No secrets: anybody may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Readiness {
+    /// Whether the store answers.
+    pub store: bool,
+    /// Whether the journal reaches the disk.
+    pub journal: bool,
+    /// Whether the ledger's writer keeps up.
+    pub ledger: bool,
+    /// Rows that wait for the ledger.
+    pub lag_rows: u64,
+}
+
+impl Readiness {
+    /// Whether every check passes.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        self.store && self.journal && self.ledger
+    }
+}
+
+impl App {
+    /// Compares the ledger with every balance and roll-up, after what was settled before is in it.
+    pub async fn verify_ledger(&self, context: &Context) -> Result<VerifyReport, AppError> {
+        context.must_be_allowed(Permission::ManageLedger)?;
+        self.settle_books().await;
+        Ok(self
+            .store
+            .operator()
+            .verify(context.tenant.as_ref())
+            .await?)
+    }
+
+    /// Compares the ledger with the roll-ups alone.
+    pub async fn verify_rollups(&self, context: &Context) -> Result<VerifyReport, AppError> {
+        context.must_be_allowed(Permission::ManageLedger)?;
+        self.settle_books().await;
+        Ok(self.store.operator().verify_rollups().await?)
+    }
+
+    /// Makes the roll-ups anew from the ledger; in healthy books it changes nothing.
+    pub async fn rebuild_rollups(&self, context: &Context) -> Result<RebuildReport, AppError> {
+        context.must_be_allowed(Permission::ManageLedger)?;
+        self.settle_books().await;
+        let report = self
+            .store
+            .operator()
+            .rebuild_rollups(context.now.wall)
+            .await?;
+        tracing::info!(?context.actor, days = report.days, changed = report.changed, "roll-ups rebuilt");
+        Ok(report)
+    }
+
+    /// How the books are doing.
+    pub async fn books_status(&self, context: &Context) -> Result<BooksStatus, AppError> {
+        context.must_be_allowed(Permission::ManageLedger)?;
+        Ok(BooksStatus {
+            ledger: self.store.operator().ledger_status().await?,
+            progress: self.ledger.progress(),
+            journal: self.journal.status(),
+            engine: self.store.engine_name(),
+        })
+    }
+
+    /// Whether this node can take calls.
+    pub async fn readiness(&self) -> Readiness {
+        let store = self.store.ping().await;
+        if let Err(error) = &store {
+            tracing::warn!(%error, "not ready: the store does not answer");
+        }
+        let progress = self.ledger.progress();
+        let lag_rows = progress.queued_rows.saturating_sub(progress.posted_rows);
+        Readiness {
+            store: store.is_ok(),
+            // Unsynced records beside failed syncs mean that the disk refuses right now.
+            journal: {
+                let status = self.journal.status();
+                status.sync_failures == 0 || status.unsynced == 0
+            },
+            ledger: lag_rows <= LAG_ROWS_MAX,
+            lag_rows,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Settings of the use cases, with their defaults.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::journal::{JournalConfig, SyncPolicy};
+
+/// How the books are kept on this node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppConfig {
+    /// The folder of the journal; within the data directory when not set.
+    pub journal_dir: Option<PathBuf>,
+    /// When the journal reaches the disk: `grouped` (every `journal_sync_ms`), `always`, `never`.
+    pub journal_sync: SyncChoice,
+    /// Milliseconds between two syncs of a grouped journal.
+    pub journal_sync_ms: u64,
+    /// Bytes of the journal beyond which no further call is admitted.
+    pub journal_bytes_max: u64,
+    /// Milliseconds for which finished calls are gathered before they are written to the ledger.
+    pub ledger_gather_ms: u64,
+    /// Rows written to the ledger in one transaction, at most.
+    pub ledger_batch_rows: usize,
+    /// Seconds between two looks at what other nodes have changed.
+    pub refresh_seconds: u64,
+    /// Prefixes of the environment variables that `env://` references may name.
+    pub env_credential_prefixes: Vec<String>,
+}
+
+/// When the journal reaches the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncChoice {
+    /// Rows of a few milliseconds together: next to no cost, and a power cut loses at most those.
+    Grouped,
+    /// Before each append returns.
+    Always,
+    /// When the operating system likes.
+    Never,
+}
+
+impl Default for AppConfig {
+    fn default() -> Self {
+        Self {
+            journal_dir: None,
+            journal_sync: SyncChoice::Grouped,
+            journal_sync_ms: 5,
+            journal_bytes_max: 4 << 30,
+            ledger_gather_ms: 5,
+            ledger_batch_rows: 1_000,
+            refresh_seconds: 1,
+            env_credential_prefixes: vec!["TOLLGATE_CRED_".to_owned()],
+        }
+    }
+}
+
+impl AppConfig {
+    /// The journal's own settings; `dir` is used when none is configured.
+    #[must_use]
+    pub fn journal(&self, dir: PathBuf) -> JournalConfig {
+        let sync = match self.journal_sync {
+            SyncChoice::Grouped => SyncPolicy::Grouped {
+                millis: self.journal_sync_ms,
+            },
+            SyncChoice::Always => SyncPolicy::Always,
+            SyncChoice::Never => SyncPolicy::Never,
+        };
+        JournalConfig {
+            dir: self.journal_dir.clone().unwrap_or(dir),
+            sync,
+            segment_bytes: 64 << 20,
+            bytes_max: self.journal_bytes_max,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What can go wrong, by meaning. No HTTP here: each edge turns meanings into statuses once.
+
+use tollgate_core::role::Permission;
+use tollgate_store::{Conflict, StoreError};
+use tollgate_vault::VaultError;
+
+use crate::journal::JournalError;
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is none, or none that the asker may know of.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// It clashes with what is there.
+    #[error("{message}")]
+    Conflict {
+        /// A stable code.
+        code: &'static str,
+        /// What clashes, and what to do.
+        message: String,
+    },
+    /// A field breaks a rule.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field's name, with a path where it is nested.
+        field: &'static str,
+        /// What is wrong, and what is right.
+        reason: String,
+    },
+    /// The asker's key may not do this.
+    #[error("this key's role may not do that ({0:?})")]
+    Forbidden(Permission),
+    /// Something that is needed cannot be reached now.
+    #[error("{0} cannot be reached now; try again in a moment")]
+    Unavailable(&'static str),
+    /// A defect or a broken installation; the log has the cause.
+    #[error("an internal error; the log has its cause under the request's id")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StoreError> for AppError {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "whatever else it is, it is a defect"
+    )]
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound("thing"),
+            StoreError::Conflict(conflict) => Self::clash(conflict),
+            StoreError::Unavailable { .. } | StoreError::Contended { .. } => {
+                tracing::warn!(%error, "the store did not answer");
+                Self::Unavailable("the store")
+            }
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl AppError {
+    /// A defect or a broken installation, with its cause.
+    pub(crate) fn internal(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Internal(Box::new(error))
+    }
+
+    /// A clash in the store, with what to do about it.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the rest needs no advice of its own"
+    )]
+    fn clash(conflict: Conflict) -> Self {
+        let (code, message) = match conflict {
+            Conflict::TenantExists => (
+                "tenant_exists",
+                "a tenant of that id exists: choose another",
+            ),
+            Conflict::IntegrationNameTaken => (
+                "integration_name_taken",
+                "an integration of that name exists: choose another name",
+            ),
+            Conflict::IntegrationChanged => (
+                "integration_changed",
+                "it was changed meanwhile: read it again and repeat",
+            ),
+            Conflict::NodeRetired => ("node_retired", "this node was retired: start it afresh"),
+            _ => (
+                "conflict",
+                "it clashes with what is there: read it again and repeat",
+            ),
+        };
+        Self::Conflict {
+            code,
+            message: message.to_owned(),
+        }
+    }
+
+    /// The same, where the store could not say what it was that it did not find.
+    #[must_use]
+    pub fn naming(self, what: &'static str) -> Self {
+        if matches!(self, Self::NotFound(_)) {
+            Self::NotFound(what)
+        } else {
+            self
+        }
+    }
+}
+
+impl From<VaultError> for AppError {
+    fn from(error: VaultError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<JournalError> for AppError {
+    fn from(error: JournalError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}

@@ -1,0 +1,130 @@
+//! The `config` of an integration on its way in: only known names, only places that may be asked.
+
+use cus_models::CusProviderType;
+use serde_json::{Map, Value};
+use tollgate_core::TokenClass;
+use tollgate_core::config::IntegrationConfig;
+use tollgate_core::price::Rates;
+use tollgate_providers::Provider;
+use tollgate_providers::registry;
+
+use crate::app::App;
+use crate::error::AppError;
+use crate::wording::without_values;
+
+/// The provider of a type, if this version speaks to it.
+pub(super) fn provider_of(
+    provider_type: CusProviderType,
+) -> Result<&'static dyn Provider, AppError> {
+    registry::find(provider_type).ok_or_else(|| {
+        let served: Vec<_> = registry::all()
+            .iter()
+            .map(|one| one.describe().provider_type.as_str())
+            .collect();
+        AppError::Invalid {
+            field: "provider_type",
+            reason: format!(
+                "{provider_type} is not served yet: give one of {}",
+                served.join(", ")
+            ),
+        }
+    })
+}
+
+impl App {
+    /// Reads settings strictly, and checks with the provider that their address may be asked.
+    pub(super) fn read_settings(
+        &self,
+        provider: &dyn Provider,
+        entered: Option<&Map<String, Value>>,
+    ) -> Result<IntegrationConfig, AppError> {
+        let invalid = |field, reason: String| AppError::Invalid { field, reason };
+        let config: IntegrationConfig = match entered {
+            None => IntegrationConfig::default(),
+            Some(entered) => serde_json::from_value(Value::Object(entered.clone()))
+                .map_err(|error| invalid("config", without_values(&error.to_string())))?,
+        };
+        let endpoint = provider.endpoint(&config, &self.url_policy);
+        endpoint.map_err(|error| invalid("config.base_url", error.to_string()))?;
+        if config.prices.values().any(is_negative) {
+            let reason = "give prices of zero or more nano-dollars a million tokens".to_owned();
+            return Err(invalid("config.prices", reason));
+        }
+        Ok(config)
+    }
+}
+
+fn is_negative(rates: &Rates) -> bool {
+    rates.request < 0 || TokenClass::ALL.into_iter().any(|class| rates.of(class) < 0)
+}
+
+/// Applies a merge patch (RFC 7396): null removes, objects are merged, everything else replaces.
+pub(super) fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        match value {
+            Value::Null => {
+                target.remove(&name);
+            }
+            Value::Object(inner) => {
+                if !matches!(target.get(&name), Some(Value::Object(_))) {
+                    target.insert(name.clone(), Value::Object(Map::new()));
+                }
+                if let Some(Value::Object(there)) = target.get_mut(&name) {
+                    merge(there, inner);
+                }
+            }
+            other => {
+                target.insert(name, other);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The cases of RFC 7396, appendix A, whose target and patch are objects.
+    #[test]
+    fn a_merge_patch_merges_as_its_standard_says() {
+        for (target, patch, merged) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+        ] {
+            let (Value::Object(mut target), Value::Object(patch)) = (target, patch) else {
+                panic!("objects only");
+            };
+            merge(&mut target, patch);
+            assert_eq!(Value::Object(target), merged);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Changing an integration: a merge patch. Where its credential goes changes only together with it.
+
+use cus_models::CusIntegration;
+use serde_json::{Map, Value};
+use tollgate_core::IntegrationId;
+use tollgate_core::config::IntegrationConfig;
+use tollgate_core::role::Permission;
+use tollgate_providers::Provider;
+use tollgate_store::{IntegrationChange, NewCredential};
+use tollgate_vault::CredentialRef;
+
+use super::create::broken_rule;
+use super::credential::Place;
+use super::settings::{merge, provider_of};
+use super::{CredentialMark, EnteredCredential, ShownIntegration, audited, parsed_id, target};
+use crate::app::App;
+use crate::context::Context;
+use crate::error::AppError;
+use crate::naming::check_name;
+
+/// What is to be different about an integration; what is absent stays.
+#[derive(Debug, Default)]
+pub struct IntegrationPatch {
+    /// What people call it, 1 to 255 characters.
+    pub name: Option<String>,
+    /// A merge patch of the settings; none within removes them all.
+    pub config: Option<Option<Map<String, Value>>>,
+    /// The model of calls that name none; none within removes it.
+    pub default_model: Option<Option<String>>,
+    /// The most that calls may cost in a month, in cents; 0 is no limit.
+    pub budget_limit_cents: Option<i64>,
+    /// The most tokens in a month; 0 is no limit.
+    pub token_limit_month: Option<i64>,
+    /// The most calls in a minute; 0 is no limit.
+    pub rate_limit_rpm: Option<i64>,
+    /// The credential again, or another one; sealed here.
+    pub credential: Option<EnteredCredential>,
+    /// The reference again, or another one; only where the credential was a reference.
+    pub credential_ref: Option<String>,
+}
+
+impl App {
+    /// Changes an integration; in force on this node when it returns.
+    pub async fn update_integration(
+        &self,
+        context: &Context,
+        id: IntegrationId,
+        patch: IntegrationPatch,
+    ) -> Result<ShownIntegration, AppError> {
+        context.must_be_allowed(Permission::ManageIntegrations)?;
+        let before = self.get_integration(context, id).await?;
+        let mut shown = before.clone();
+        let provider = provider_of(before.record.provider_type)?;
+        let credential = self
+            .new_credential(context, provider, &patch, &mut shown)
+            .await?;
+        let comes_again = credential.is_some() || patch.credential_ref.is_some();
+        apply(&mut shown.record, patch)?;
+        let new = self.read_settings(provider, shown.record.config.as_ref())?;
+        let moves = destination(&before.record) != Some((new.base_url, new.region));
+        if moves && !comes_again {
+            return Err(AppError::Invalid {
+                field: "credential",
+                reason: "a credential is only sent where it was entered for: give it again \
+                         together with another base_url or region"
+                    .to_owned(),
+            });
+        }
+        shown
+            .record
+            .validate()
+            .map_err(|invalid| broken_rule(&invalid))?;
+        if shown == before && credential.is_none() {
+            return Ok(before);
+        }
+        shown.record.updated_at = context.now.wall;
+        let mut audit = context.audit("integration.update", target(&shown.record));
+        audit.before = Some(audited(&before));
+        audit.after = Some(audited(&shown));
+        let change = IntegrationChange {
+            integration: shown.record,
+            expected: before.record.updated_at,
+            credential,
+        };
+        let record = self
+            .store
+            .tenant(context.tenant()?)
+            .update_integration(change, audit)
+            .await?;
+        self.refresh_integration(id).await?;
+        Ok(ShownIntegration {
+            record,
+            credential: shown.credential,
+        })
+    }
+
+    /// The credential that comes with the patch, sealed; its mark and reference go to `shown`.
+    async fn new_credential(
+        &self,
+        context: &Context,
+        provider: &dyn Provider,
+        patch: &IntegrationPatch,
+        shown: &mut ShownIntegration,
+    ) -> Result<Option<NewCredential>, AppError> {
+        let invalid = |field, reason: &str| AppError::Invalid {
+            field,
+            reason: reason.to_owned(),
+        };
+        match (&patch.credential, &patch.credential_ref) {
+            (None, None) => Ok(None),
+            (Some(_), Some(_)) => Err(invalid(
+                "credential",
+                "give `credential` or `credential_ref`, not both",
+            )),
+            (None, Some(_)) if shown.credential.is_some() => Err(invalid(
+                "credential_ref",
+                "the credential is sealed here: replace it with `credential`, or make another \
+                 integration for the reference",
+            )),
+            (None, Some(text)) => {
+                shown.record.credential_ref = self.entered_reference(text)?;
+                Ok(None)
+            }
+            (Some(entered), None) => {
+                let tenant = context.tenant()?;
+                let integration = parsed_id(&shown.record)?;
+                let current = self
+                    .store
+                    .tenant(tenant)
+                    .get_credential(integration)
+                    .await?;
+                let version = current.map_or(0, |row| row.version).saturating_add(1);
+                let version =
+                    u32::try_from(version).map_err(|error| AppError::Internal(Box::new(error)))?;
+                let place = Place {
+                    tenant,
+                    integration,
+                    version,
+                };
+                let sealed = self.seal_entered(provider, entered, place)?;
+                shown.record.credential_ref = CredentialRef::Encrypted(sealed.id).to_string();
+                shown.credential = Some(CredentialMark::from(&sealed));
+                Ok(Some(sealed))
+            }
+        }
+    }
+}
+
+/// Where the credential goes; none if the settings cannot be read, so that it is asked for again.
+fn destination(record: &CusIntegration) -> Option<(Option<String>, Option<String>)> {
+    let config = record.config.clone().unwrap_or_default();
+    let config: IntegrationConfig = serde_json::from_value(Value::Object(config)).ok()?;
+    Some((config.base_url, config.region))
+}
+
+fn apply(record: &mut CusIntegration, patch: IntegrationPatch) -> Result<(), AppError> {
+    if let Some(name) = patch.name {
+        check_name(&name)?;
+        record.name = name;
+    }
+    match patch.config {
+        None => {}
+        Some(None) => record.config = None,
+        Some(Some(config)) => merge(record.config.get_or_insert_default(), config),
+    }
+    if let Some(default_model) = patch.default_model {
+        record.default_model = default_model;
+    }
+    record.budget_limit_cents = patch
+        .budget_limit_cents
+        .unwrap_or(record.budget_limit_cents);
+    record.token_limit_month = patch.token_limit_month.unwrap_or(record.token_limit_month);
+    record.rate_limit_rpm = patch.rate_limit_rpm.unwrap_or(record.rate_limit_rpm);
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Work that nobody asked for: hearing what other nodes changed, telling that this one lives,
+//! and writing down when keys were last used.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::app::App;
+use crate::error::AppError;
+
+/// Seconds between two notes of the keys' last use, and two signs of life.
+const HOUSEKEEPING_SECONDS: u64 = 30;
+
+/// The running jobs.
+#[derive(Debug)]
+pub struct Jobs {
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Jobs {
+    /// Starts the jobs. `change` is the last change that the directory has seen.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "jobs are one of the three places"
+    )]
+    pub fn start(app: &Arc<App>, change: i64, refresh_seconds: u64) -> Self {
+        let mut tasks = vec![tokio::spawn(keep_house(Arc::downgrade(app)))];
+        if app.store.engine_name() != "sqlite" {
+            let every = Duration::from_secs(refresh_seconds.max(1));
+            tasks.push(tokio::spawn(follow_changes(
+                Arc::downgrade(app),
+                change,
+                every,
+            )));
+        }
+        Self { tasks }
+    }
+
+    /// Stops them, and writes down what they still had to.
+    pub(crate) async fn stop(self, app: &App) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        note_use_of_keys(app).await;
+    }
+}
+
+/// Other nodes' changes: polled, so that they are in force within seconds.
+async fn follow_changes(app: Weak<App>, mut seen: i64, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        let Some(app) = app.upgrade() else { return };
+        match take_changes(&app, seen).await {
+            Ok(last) => seen = last,
+            Err(error) => tracing::warn!(%error, "other nodes' changes cannot be read"),
+        }
+    }
+}
+
+async fn take_changes(app: &App, seen: i64) -> Result<i64, AppError> {
+    let mut last = seen;
+    for change in app.store.operator().changes_since(seen).await? {
+        app.refresh(change.kind, &change.id).await?;
+        last = change.seq;
+    }
+    Ok(last)
+}
+
+async fn keep_house(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(HOUSEKEEPING_SECONDS)).await;
+        let Some(app) = app.upgrade() else { return };
+        note_use_of_keys(&app).await;
+        if let Err(error) = app.store.operator().heartbeat(app.now().wall).await {
+            tracing::warn!(%error, "this node cannot give a sign of life");
+        }
+    }
+}
+
+async fn note_use_of_keys(app: &App) {
+    let used = app.directory().used_keys();
+    if used.is_empty() {
+        return;
+    }
+    if let Err(error) = app.store.operator().touch_keys(&used).await {
+        tracing::warn!(%error, "the last use of keys cannot be written down");
+    }
+}

@@ -1,0 +1,229 @@
+//! The journal's folder: the only place where it touches files.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::{fs, io};
+
+use super::error::JournalError;
+
+const LOCK_NAME: &str = "journal.lock";
+
+/// The folder, locked for this process while the value lives.
+#[derive(Debug)]
+pub(super) struct Disk {
+    folder: PathBuf,
+    /// For syncing the folder after a segment was made or removed.
+    handle: File,
+    /// Holds the lock: the system frees it when the process ends, however it ends.
+    _lock: File,
+    #[cfg(test)]
+    pub(super) faults: faults::Faults,
+}
+
+impl Disk {
+    /// Makes the folder where it is missing, for its owner alone, and locks it.
+    pub(super) fn open(folder: PathBuf) -> Result<Self, JournalError> {
+        let fail = |doing| {
+            let folder = folder.clone();
+            move |source| JournalError::io(doing, folder, source)
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(fail("make the folder"))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(folder.join(LOCK_NAME))
+            .map_err(fail("write to the folder"))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse { folder }),
+            Err(TryLockError::Error(source)) => return Err(fail("lock the folder")(source)),
+        }
+        let handle = File::open(&folder).map_err(fail("open the folder"))?;
+        Ok(Self {
+            folder,
+            handle,
+            _lock: lock,
+            #[cfg(test)]
+            faults: faults::Faults::default(),
+        })
+    }
+
+    /// Where the segment of that number is.
+    pub(super) fn path(&self, segment: u64) -> PathBuf {
+        self.folder.join(format!("journal-{segment:016x}.seg"))
+    }
+
+    /// The numbers of the segments that are there, rising.
+    pub(super) fn segments(&self) -> Result<Vec<u64>, JournalError> {
+        let fail = |source| JournalError::io("list the folder", self.folder.clone(), source);
+        let mut numbers = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = entry.file_name();
+            let digits = name
+                .to_str()
+                .and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".seg"));
+            let Some(digits) = digits else { continue };
+            let number = u64::from_str_radix(digits, 16).ok();
+            let number = number.filter(|number| self.path(*number) == entry.path());
+            numbers.push(number.ok_or_else(|| JournalError::Corrupt {
+                file: entry.path(),
+                offset: 0,
+                what: "its name is not that of a segment",
+            })?);
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// Makes a segment that begins with `header`; one of that number that never was finished is replaced.
+    pub(super) fn create(&self, segment: u64, header: &[u8]) -> Result<File, JournalError> {
+        let path = self.path(segment);
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|source| JournalError::io("make", path.clone(), source))?;
+        if let Err(error) = self.write(&file, segment, header, 0) {
+            // Best effort: what stays is replaced by the next try, or cut off by the next start.
+            drop(fs::remove_file(&path));
+            return Err(error);
+        }
+        Ok(file)
+    }
+
+    /// Writes all of `bytes` at `offset`, or fails and may leave a part of them.
+    pub(super) fn write(
+        &self,
+        file: &File,
+        segment: u64,
+        bytes: &[u8],
+        offset: u64,
+    ) -> Result<(), JournalError> {
+        #[cfg(test)]
+        let written = self.faults.write(file, bytes, offset);
+        #[cfg(not(test))]
+        let written = file.write_all_at(bytes, offset);
+        written.map_err(|source| JournalError::io("write to", self.path(segment), source))
+    }
+
+    /// Cuts a segment off at `length`.
+    pub(super) fn cut(&self, file: &File, segment: u64, length: u64) -> Result<(), JournalError> {
+        file.set_len(length)
+            .map_err(|source| JournalError::io("cut", self.path(segment), source))
+    }
+
+    /// Opens a segment that is there, for reading and cutting.
+    pub(super) fn open_segment(&self, segment: u64) -> Result<File, JournalError> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path(segment))
+            .map_err(|source| JournalError::io("open", self.path(segment), source))
+    }
+
+    /// The whole content of a segment.
+    pub(super) fn read(&self, segment: u64) -> Result<Vec<u8>, JournalError> {
+        fs::read(self.path(segment))
+            .map_err(|source| JournalError::io("read", self.path(segment), source))
+    }
+
+    /// Fills `buffer` from a segment, beginning at `offset`.
+    pub(super) fn read_at(
+        &self,
+        file: &File,
+        segment: u64,
+        buffer: &mut [u8],
+        offset: u64,
+    ) -> Result<(), JournalError> {
+        file.read_exact_at(buffer, offset)
+            .map_err(|source| JournalError::io("read", self.path(segment), source))
+    }
+
+    /// Returns when the segment's content and length are on the disk.
+    pub(super) fn sync(&self, file: &File, segment: u64) -> Result<(), JournalError> {
+        #[cfg(test)]
+        let synced = self.faults.sync(file);
+        #[cfg(not(test))]
+        let synced = file.sync_data();
+        synced.map_err(|source| JournalError::io("sync", self.path(segment), source))
+    }
+
+    /// Returns when the list of the folder's files is on the disk.
+    pub(super) fn sync_folder(&self) -> Result<(), JournalError> {
+        self.handle
+            .sync_all()
+            .map_err(|source| JournalError::io("sync the folder", self.folder.clone(), source))
+    }
+
+    /// Removes a segment; one that is gone is no error.
+    pub(super) fn remove(&self, segment: u64) -> Result<(), JournalError> {
+        match fs::remove_file(self.path(segment)) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(JournalError::io("remove", self.path(segment), source))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A disk that fails on command: the faults that a test cannot cause otherwise.
+#[cfg(test)]
+pub(super) mod faults {
+    use std::fs::File;
+    use std::io;
+    use std::os::unix::fs::FileExt;
+    use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+    #[derive(Debug)]
+    pub(in super::super) struct Faults {
+        /// Bytes that there is still room for.
+        pub(in super::super) room: AtomicUsize,
+        /// Whether every sync fails.
+        pub(in super::super) no_sync: AtomicBool,
+        /// How often a segment was synced.
+        pub(in super::super) syncs: AtomicU64,
+    }
+
+    impl Default for Faults {
+        fn default() -> Self {
+            Self {
+                room: AtomicUsize::new(usize::MAX),
+                no_sync: AtomicBool::new(false),
+                syncs: AtomicU64::new(0),
+            }
+        }
+    }
+
+    impl Faults {
+        pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+            let room = self.room.load(Ordering::SeqCst);
+            let fitting = bytes.len().min(room);
+            file.write_all_at(&bytes[..fitting], offset)?;
+            if room != usize::MAX {
+                self.room.store(room - fitting, Ordering::SeqCst);
+            }
+            if fitting < bytes.len() {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        }
+
+        pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+            self.syncs.fetch_add(1, Ordering::SeqCst);
+            if self.no_sync.load(Ordering::SeqCst) {
+                return Err(io::Error::other("input/output error"));
+            }
+            file.sync_data()
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! From finished calls to rows: a queue, and one writer that books batches.
+//!
+//! What is in the queue is in the journal, so nothing is lost with the process. A batch that the
+//! store does not take is tried again until it does; the caller of a call never waits for it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tollgate_core::usage::UsageEntry;
+use tollgate_core::{CallId, Clock, TenantId};
+use tollgate_store::{Store, StoreError};
+
+use crate::journal::{Journal, Receipt};
+
+const RETRY_MS_FIRST: u64 = 50;
+const RETRY_MS_MOST: u64 = 5_000;
+
+/// Who gave a call its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdOrigin {
+    /// The caller: the id is claimed until its row is in the ledger.
+    Caller,
+    /// Tollgate.
+    Generated,
+}
+
+/// A finished call on its way to the ledger.
+#[derive(Debug)]
+struct Posting {
+    receipt: Receipt,
+    entry: UsageEntry,
+    origin: IdOrigin,
+}
+
+/// The way into the ledger.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    queue: mpsc::UnboundedSender<Posting>,
+    posted: watch::Receiver<u64>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Call ids that callers gave and that are not in the ledger yet.
+    claimed: Mutex<HashSet<(TenantId, CallId)>>,
+    posted: AtomicU64,
+    queued: AtomicU64,
+    duplicates: AtomicU64,
+    conflicts: AtomicU64,
+    failures: AtomicU64,
+    last_posted_micros: AtomicI64,
+}
+
+/// How the ledger is doing on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerProgress {
+    /// Rows given to the writer since the start.
+    pub queued_rows: u64,
+    /// Of these, rows that the store has.
+    pub posted_rows: u64,
+    /// Rows that the store already had.
+    pub duplicate_rows: u64,
+    /// Rows whose id the store has with other content.
+    pub conflicting_rows: u64,
+    /// Batches that the store did not take at the first try.
+    pub failed_writes: u64,
+    /// When the last batch was written.
+    pub last_posted_at: Option<Timestamp>,
+}
+
+/// The writer's settings.
+#[derive(Debug, Clone, Copy)]
+pub struct WriterConfig {
+    /// Milliseconds for which rows are gathered.
+    pub gather_ms: u64,
+    /// Rows of one transaction, at most.
+    pub batch_rows: usize,
+}
+
+/// The one task that writes to the ledger.
+#[derive(Debug)]
+pub struct Writer {
+    task: JoinHandle<()>,
+    ledger: Ledger,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Starts the writer.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the ledger's writer is one of the three places"
+    )]
+    pub fn start(
+        store: Store,
+        journal: Arc<Journal>,
+        clock: Arc<dyn Clock>,
+        config: WriterConfig,
+    ) -> (Self, Writer) {
+        let (queue, postings) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared::default());
+        let (progress, posted) = watch::channel(0);
+        let books = Books {
+            store,
+            journal,
+            clock,
+            config,
+            shared: Arc::clone(&shared),
+            progress,
+        };
+        let task = tokio::spawn(books.keep(postings));
+        let ledger = Self {
+            queue,
+            posted,
+            shared,
+        };
+        (ledger.clone(), Writer { task, ledger })
+    }
+
+    /// Sends a finished call on its way. It is already in the journal under `receipt`.
+    pub(crate) fn post(&self, receipt: Receipt, entry: UsageEntry, origin: IdOrigin) {
+        self.shared.queued.fetch_add(1, Ordering::SeqCst);
+        if self
+            .queue
+            .send(Posting {
+                receipt,
+                entry,
+                origin,
+            })
+            .is_err()
+        {
+            tracing::error!("the ledger's writer has stopped; the row waits in the journal");
+        }
+    }
+
+    /// Marks a caller's call id as used; false when it already is.
+    pub(crate) fn claim(&self, tenant: &TenantId, call_id: &CallId) -> bool {
+        self.shared
+            .claimed
+            .lock()
+            .insert((tenant.clone(), call_id.clone()))
+    }
+
+    pub(crate) fn unclaim(&self, tenant: &TenantId, call_id: &CallId) {
+        self.shared
+            .claimed
+            .lock()
+            .remove(&(tenant.clone(), call_id.clone()));
+    }
+
+    /// Waits until everything that was queued before is in the ledger.
+    pub async fn caught_up(&self) {
+        let goal = self.shared.queued.load(Ordering::SeqCst);
+        let mut posted = self.posted.clone();
+        // The channel closes only with the writer, and then nothing more will come.
+        let _closed = posted.wait_for(|posted| *posted >= goal).await.is_err();
+    }
+
+    /// How far the writer is.
+    #[must_use]
+    pub fn progress(&self) -> LedgerProgress {
+        let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
+        let last = self.shared.last_posted_micros.load(Ordering::SeqCst);
+        LedgerProgress {
+            posted_rows: read(&self.shared.posted),
+            queued_rows: read(&self.shared.queued),
+            duplicate_rows: read(&self.shared.duplicates),
+            conflicting_rows: read(&self.shared.conflicts),
+            failed_writes: read(&self.shared.failures),
+            last_posted_at: (last > 0)
+                .then(|| Timestamp::from_microsecond(last).ok())
+                .flatten(),
+        }
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Waits until everything that was queued before is in the ledger.
+    pub async fn caught_up(&self) {
+        self.ledger.caught_up().await;
+    }
+
+    /// Waits for everything that is queued, for so long at most; then stops the writer.
+    pub async fn finish(self, patience: Duration) {
+        if tokio::time::timeout(patience, self.caught_up())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the store did not take all rows in time; they wait in the journal");
+        }
+        self.task.abort();
+    }
+}
+
+/// What the writer works with.
+struct Books {
+    store: Store,
+    journal: Arc<Journal>,
+    clock: Arc<dyn Clock>,
+    config: WriterConfig,
+    shared: Arc<Shared>,
+    progress: watch::Sender<u64>,
+}
+
+impl Books {
+    async fn keep(self, mut postings: mpsc::UnboundedReceiver<Posting>) {
+        let mut batch = Vec::with_capacity(self.config.batch_rows);
+        let gather = Duration::from_millis(self.config.gather_ms);
+        loop {
+            if postings.recv_many(&mut batch, self.config.batch_rows).await == 0 {
+                return;
+            }
+            if batch.len() < self.config.batch_rows && self.config.gather_ms > 0 {
+                tokio::time::sleep(gather).await;
+                let room = self.config.batch_rows.saturating_sub(batch.len());
+                let more = std::iter::from_fn(|| postings.try_recv().ok());
+                batch.extend(more.take(room));
+            }
+            self.book(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Writes one batch, for as long as it takes.
+    async fn book(&self, batch: Vec<Posting>) {
+        let rows = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let (entries, receipts): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .map(|posting| (posting.entry, (posting.receipt, posting.origin)))
+            .unzip();
+        let mut wait_ms = RETRY_MS_FIRST;
+        while let Err(error) = self.append(&entries).await {
+            self.shared.failures.fetch_add(1, Ordering::SeqCst);
+            tracing::warn!(%error, rows, wait_ms, "the ledger does not take a batch; trying again");
+            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            wait_ms = wait_ms.saturating_mul(2).min(RETRY_MS_MOST);
+        }
+        self.forget_claims(&entries, &receipts);
+        self.journal
+            .posted(receipts.into_iter().map(|(receipt, _)| receipt));
+        let now = self.clock.now().wall.as_microsecond();
+        self.shared.last_posted_micros.store(now, Ordering::SeqCst);
+        let posted = self
+            .shared
+            .posted
+            .fetch_add(rows, Ordering::SeqCst)
+            .saturating_add(rows);
+        self.progress.send_replace(posted);
+    }
+
+    async fn append(&self, entries: &[UsageEntry]) -> Result<(), StoreError> {
+        let report = self
+            .store
+            .operator()
+            .append(entries, self.clock.now().wall)
+            .await?;
+        for refused in &report.refused {
+            tracing::error!(?refused, "a row can never be booked");
+        }
+        for (tenant, call_id) in &report.conflicts {
+            tracing::error!(%tenant, %call_id, "a call id is in the ledger with other content");
+        }
+        let conflicts = u64::try_from(report.conflicts.len()).unwrap_or(u64::MAX);
+        self.shared.conflicts.fetch_add(conflicts, Ordering::SeqCst);
+        self.shared
+            .duplicates
+            .fetch_add(report.duplicates, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn forget_claims(&self, entries: &[UsageEntry], receipts: &[(Receipt, IdOrigin)]) {
+        if receipts
+            .iter()
+            .all(|(_, origin)| *origin == IdOrigin::Generated)
+        {
+            return;
+        }
+        let mut claimed = self.shared.claimed.lock();
+        for (entry, (_, origin)) in entries.iter().zip(receipts) {
+            if *origin == IdOrigin::Caller {
+                claimed.remove(&(entry.tenant_id.clone(), entry.call_id.clone()));
+            }
+        }
+    }
+}

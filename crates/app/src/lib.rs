@@ -1,0 +1,30 @@
+//! What can be done: the use cases, in the order of things, and the only door to the store.
+//!
+//! A call goes through four of these files: [`directory`] finds who calls and through which
+//! integration, [`metering`] admits it and holds its worst case, [`journal`] keeps it through a
+//! crash, and [`ledger`] books it. The other files are the control plane's use cases, by noun.
+
+pub mod app;
+pub mod books;
+pub mod config;
+pub mod context;
+pub mod directory;
+pub mod error;
+pub mod health;
+pub mod integrations;
+pub mod jobs;
+pub mod journal;
+pub mod keys;
+pub mod ledger;
+pub mod metering;
+mod naming;
+pub mod tenants;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod usage;
+pub mod wording;
+
+pub use app::{App, AppParts};
+pub use config::AppConfig;
+pub use context::Context;
+pub use error::AppError;

@@ -1,0 +1,278 @@
+//! Admit, settle, release: the only door between a call and its cost.
+//!
+//! [`Metering::admit`] decides on a call and gives a [`Hold`]. A hold ends in
+//! [`Hold::settle`] or [`Hold::release`]; one that is dropped settles itself at its worst case.
+
+pub mod hold;
+mod refusal;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tollgate_core::account::Draw;
+use tollgate_core::gate::{Admission, Attempt, Decision};
+use tollgate_core::hold::Ask;
+use tollgate_core::price::ModelPrices;
+use tollgate_core::usage::{UsageEntry, UsageSource};
+use tollgate_core::verdict::Refusal;
+use tollgate_core::{AgentId, CallId, Clock, Moment, Nanos, SessionId};
+use tollgate_store::{DrawAsk, Store, StoreError};
+
+use crate::directory::Integration;
+use crate::journal::Journal;
+use crate::ledger::{IdOrigin, Ledger};
+
+pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
+
+/// How far back admitted calls still count against the requests per minute, in microseconds.
+const RATE_MEMORY_MICROS: i64 = 61_000_000;
+
+/// What is known of a call before it is decided on.
+#[derive(Debug)]
+pub struct CallFacts {
+    /// The id that the caller gave it, if any.
+    pub call_id: Option<CallId>,
+    /// The caller's session.
+    pub session_id: Option<SessionId>,
+    /// The caller's agent.
+    pub agent_id: Option<AgentId>,
+    /// The model as the provider knows it, 1 to 100 characters.
+    pub model: Arc<str>,
+    /// What it may use at worst.
+    pub ask: Ask,
+    /// Its model's prices, if it has any.
+    pub prices: Option<Arc<ModelPrices>>,
+}
+
+/// Why a call was not admitted.
+#[derive(Debug)]
+pub enum NotAdmitted {
+    /// A rule refused it; the refusal is a row of its own, under this id.
+    Refused {
+        /// Which rule, and its figures.
+        refusal: Refusal,
+        /// The id of the row that records the refusal.
+        call_id: CallId,
+    },
+    /// The caller gave an id that one of its tenant's calls already has.
+    CallIdTaken(CallId),
+    /// The store was needed to look at the caller's own call id, and cannot be reached.
+    StoreUnreachable,
+}
+
+/// Admission and settlement, over the gates of the directory.
+#[derive(Debug)]
+pub struct Metering {
+    pub(crate) store: Store,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// How many parts an allowance leaves for later draws and other nodes: 1 takes all.
+    pub(crate) share: u32,
+}
+
+impl Metering {
+    /// Decides on a call and holds its worst case on every limit that applies, all or nothing.
+    ///
+    /// Touches no database while this node's allowance lasts; otherwise it draws first.
+    pub async fn admit(
+        self: &Arc<Self>,
+        integration: &Arc<Integration>,
+        facts: CallFacts,
+    ) -> Result<Hold, NotAdmitted> {
+        if let Some(call_id) = &facts.call_id {
+            self.claim(integration, call_id).await?;
+        }
+        let mut now = self.clock.now();
+        let mut decision = integration
+            .gate
+            .lock()
+            .admit(&facts.ask, now, Attempt::First);
+        if matches!(decision, Decision::NeedsDraw(_)) {
+            decision = self.draw_and_admit(integration, &facts.ask).await;
+            now = self.clock.now();
+        }
+        match decision {
+            Decision::Admitted(admission) => Ok(self.hold(integration, facts, &admission, now)),
+            Decision::Refused(refusal) => Err(self.refuse(integration, &facts, refusal, now)),
+            // The gate asks for a draw only on the first attempt.
+            Decision::NeedsDraw(_) => Err(NotAdmitted::StoreUnreachable),
+        }
+    }
+
+    /// Makes sure that a caller's own call id is new: not in flight here, not in the ledger.
+    async fn claim(&self, integration: &Integration, call_id: &CallId) -> Result<(), NotAdmitted> {
+        let tenant = &integration.tenant_id;
+        if !self.ledger.claim(tenant, call_id) {
+            return Err(NotAdmitted::CallIdTaken(call_id.clone()));
+        }
+        let known = self.store.operator().is_call_known(tenant, call_id).await;
+        if matches!(known, Ok(false)) {
+            return Ok(());
+        }
+        self.ledger.unclaim(tenant, call_id);
+        match known {
+            Ok(_) => Err(NotAdmitted::CallIdTaken(call_id.clone())),
+            Err(error) => {
+                tracing::warn!(%error, "a caller's call id cannot be looked up");
+                Err(NotAdmitted::StoreUnreachable)
+            }
+        }
+    }
+
+    /// The slow path: one call draws from the store while the others wait for what it brings.
+    async fn draw_and_admit(&self, integration: &Integration, ask: &Ask) -> Decision {
+        let _turn = integration.drawing.lock().await;
+        let now = self.clock.now();
+        let again = integration.gate.lock().admit(ask, now, Attempt::First);
+        let Decision::NeedsDraw(draw) = again else {
+            return again;
+        };
+        let attempt = match self.draw(integration, &draw, now).await {
+            Ok(()) => Attempt::AfterDraw,
+            Err(error) => {
+                tracing::warn!(%error, integration = %integration.id, "cannot draw an allowance");
+                Attempt::StoreUnreachable
+            }
+        };
+        integration
+            .gate
+            .lock()
+            .admit(ask, self.clock.now(), attempt)
+    }
+
+    pub(crate) async fn draw(
+        &self,
+        integration: &Integration,
+        draw: &Draw,
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        let (limits, is_loaded) = {
+            let mut gate = integration.gate.lock();
+            (*gate.limits(), gate.snapshot(now).0.is_loaded)
+        };
+        let operator = self.store.operator();
+        let ask = DrawAsk {
+            integration: integration.id,
+            tenant: integration.tenant_id.clone(),
+            need: *draw,
+            limits,
+            share: self.share,
+        };
+        let grant = operator.draw(&ask).await?;
+        let recent = if is_loaded || limits.rate_rpm.is_none() {
+            Vec::new()
+        } else {
+            let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
+            let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::UNIX_EPOCH);
+            operator.recent_calls(integration.id, since).await?
+        };
+        let mut gate = integration.gate.lock();
+        gate.grant(&grant);
+        for (at, calls) in recent {
+            let age = now
+                .wall
+                .as_microsecond()
+                .saturating_sub(at.as_microsecond());
+            gate.remember_calls(now.steady_micros.saturating_sub(age), calls);
+        }
+        Ok(())
+    }
+
+    fn hold(
+        self: &Arc<Self>,
+        integration: &Arc<Integration>,
+        facts: CallFacts,
+        admission: &Admission,
+        now: Moment,
+    ) -> Hold {
+        let origin = match facts.call_id {
+            Some(_) => IdOrigin::Caller,
+            None => IdOrigin::Generated,
+        };
+        let price = facts
+            .prices
+            .as_ref()
+            .map(|prices| prices.pin(&facts.ask.worst));
+        let worst = UsageEntry {
+            tenant_id: integration.tenant_id.clone(),
+            integration_id: integration.id,
+            call_id: facts.call_id.unwrap_or_else(CallId::generate),
+            session_id: facts.session_id,
+            agent_id: facts.agent_id,
+            provider: integration.snapshot().record.provider_type,
+            model: facts.model,
+            tokens: facts.ask.worst,
+            cost: admission.hold.cost,
+            held: admission.hold.cost,
+            source: UsageSource::Estimated,
+            price,
+            latency_ms: None,
+            policy_result: admission.warnings.verdict().policy_result(),
+            error_code: Some("interrupted".into()),
+            error_message: None,
+            extra: None,
+            // A wall clock that was set back may show the month before the hold's.
+            created_at: now.wall.max(admission.hold.period.start()),
+        };
+        Hold::new(
+            Arc::clone(self),
+            Arc::clone(integration),
+            worst,
+            hold::Terms {
+                amount: admission.hold,
+                warnings: admission.warnings,
+                prices: facts.prices,
+                admitted: now,
+                origin,
+            },
+        )
+    }
+
+    fn refuse(
+        &self,
+        integration: &Integration,
+        facts: &CallFacts,
+        refusal: Refusal,
+        now: Moment,
+    ) -> NotAdmitted {
+        if let Some(claimed) = &facts.call_id {
+            self.ledger.unclaim(&integration.tenant_id, claimed);
+        }
+        let entry = refusal::row(integration, facts, &refusal, now);
+        let call_id = entry.call_id.clone();
+        match self.journal.recorded(&entry) {
+            Ok(receipt) => self.ledger.post(receipt, entry, IdOrigin::Generated),
+            Err(error) => tracing::error!(%error, "a refused call could not be recorded"),
+        }
+        NotAdmitted::Refused { refusal, call_id }
+    }
+
+    /// Whether an integration may be used at all: what is asked of calls that no provider bills.
+    pub fn check_standing(&self, integration: &Integration) -> Result<(), Refusal> {
+        integration.gate.lock().check_standing()
+    }
+
+    /// What of a month is held by calls in flight on this node, and the calls of the last minute.
+    #[must_use]
+    pub fn in_flight(&self, integration: &Integration) -> InFlight {
+        let now = self.clock.now();
+        let (account, calls) = integration.gate.lock().snapshot(now);
+        InFlight {
+            budget_held: Nanos::new(account.budget.held),
+            tokens_held: account.tokens.held,
+            calls_in_minute: calls,
+        }
+    }
+}
+
+/// What the calls in flight of an integration hold on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InFlight {
+    /// Money held.
+    pub budget_held: Nanos,
+    /// Tokens held.
+    pub tokens_held: i64,
+    /// Calls admitted in the last 60 seconds.
+    pub calls_in_minute: i64,
+}

@@ -1,0 +1,269 @@
+//! The hold of one call, from admission to its row.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tollgate_core::hold::{Actual, HoldAmount};
+use tollgate_core::price::ModelPrices;
+use tollgate_core::usage::{UsageEntry, UsageSource};
+use tollgate_core::verdict::Warnings;
+use tollgate_core::{CallId, Moment, Nanos, TokenUsage};
+
+use crate::directory::Integration;
+use crate::journal::{Journal, JournalError, Ticket};
+use crate::ledger::IdOrigin;
+use crate::metering::Metering;
+
+/// What was agreed when a call was admitted.
+#[derive(Debug)]
+pub(super) struct Terms {
+    pub(super) amount: HoldAmount,
+    pub(super) warnings: Warnings,
+    pub(super) prices: Option<Arc<ModelPrices>>,
+    pub(super) admitted: Moment,
+    pub(super) origin: IdOrigin,
+}
+
+/// An admitted call. Its worst case is held on every limit until it settles or is released.
+#[derive(Debug)]
+#[must_use = "a hold ends in settle or release"]
+pub struct Hold {
+    metering: Arc<Metering>,
+    integration: Arc<Integration>,
+    dispatch: Arc<Dispatch>,
+    terms: Terms,
+    is_open: bool,
+}
+
+/// The part of a call that goes along with its request: it journals the call as dispatched when
+/// the connection to the provider asks for the first byte.
+#[derive(Debug)]
+pub struct Dispatch {
+    journal: Arc<Journal>,
+    /// The row that is written when nothing more is heard of the call.
+    worst: UsageEntry,
+    stage: Mutex<Stage>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Held,
+    Dispatched(Ticket),
+    Closed,
+}
+
+/// Why a call may not leave after all.
+#[derive(Debug, thiserror::Error)]
+pub enum DispatchError {
+    /// The journal does not take it, so a crash would lose it.
+    #[error("the journal refuses the call: {0}")]
+    Journal(#[from] JournalError),
+    /// It was given up before it left.
+    #[error("the call was given up before it left")]
+    Closed,
+}
+
+/// How a call ended.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// The tokens used and where the numbers come from; none when nothing is known, which charges
+    /// what was held.
+    pub usage: Option<(TokenUsage, UsageSource)>,
+    /// What went wrong: a stable code of at most 50 characters.
+    pub error_code: Option<Cow<'static, str>>,
+    /// What went wrong, for people.
+    pub error_message: Option<String>,
+}
+
+/// A settled call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// What it cost.
+    pub cost: Nanos,
+    /// What it used.
+    pub tokens: TokenUsage,
+    /// Where the numbers come from.
+    pub source: UsageSource,
+}
+
+// === impl Dispatch ===
+
+impl Dispatch {
+    /// Journals the call before its first byte leaves. Asked again, it does nothing.
+    pub fn leave(&self) -> Result<(), DispatchError> {
+        let mut stage = self.stage.lock();
+        match *stage {
+            Stage::Held => {
+                *stage = Stage::Dispatched(self.journal.dispatched(&self.worst)?);
+                Ok(())
+            }
+            Stage::Dispatched(_) => Ok(()),
+            Stage::Closed => Err(DispatchError::Closed),
+        }
+    }
+
+    fn close(&self) -> Stage {
+        std::mem::replace(&mut self.stage.lock(), Stage::Closed)
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    pub(super) fn new(
+        metering: Arc<Metering>,
+        integration: Arc<Integration>,
+        worst: UsageEntry,
+        terms: Terms,
+    ) -> Self {
+        let journal = Arc::clone(&metering.journal);
+        let dispatch = Arc::new(Dispatch {
+            journal,
+            worst,
+            stage: Mutex::new(Stage::Held),
+        });
+        Self {
+            metering,
+            integration,
+            dispatch,
+            terms,
+            is_open: true,
+        }
+    }
+
+    /// The call's id.
+    #[must_use]
+    pub fn call_id(&self) -> &CallId {
+        &self.dispatch.worst.call_id
+    }
+
+    /// The limits that the call came near to.
+    #[must_use]
+    pub const fn warnings(&self) -> &Warnings {
+        &self.terms.warnings
+    }
+
+    /// When it was admitted.
+    #[must_use]
+    pub const fn admitted(&self) -> Moment {
+        self.terms.admitted
+    }
+
+    /// The integration that it goes through.
+    #[must_use]
+    pub const fn integration(&self) -> &Arc<Integration> {
+        &self.integration
+    }
+
+    /// The part that goes along with the request.
+    #[must_use]
+    pub fn dispatch(&self) -> Arc<Dispatch> {
+        Arc::clone(&self.dispatch)
+    }
+
+    /// Whether the first byte may have left for the provider.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        matches!(*self.dispatch.stage.lock(), Stage::Dispatched(_))
+    }
+
+    /// Ends the call: what it really used replaces what was held, and its row is on its way to
+    /// the ledger. A call that never left is released instead, and costs nothing.
+    pub fn settle(mut self, ending: Ending) -> Settled {
+        self.end(ending)
+    }
+
+    /// Gives everything back. A call that has left after all is charged at its worst case.
+    pub fn release(mut self) {
+        self.end(Ending {
+            error_code: Some("interrupted".into()),
+            ..Ending::default()
+        });
+    }
+
+    fn end(&mut self, ending: Ending) -> Settled {
+        self.is_open = false;
+        match self.dispatch.close() {
+            Stage::Dispatched(ticket) => self.book(ticket, ending),
+            Stage::Held | Stage::Closed => {
+                self.integration.gate.lock().release(&self.terms.amount);
+                if self.terms.origin == IdOrigin::Caller {
+                    let worst = &self.dispatch.worst;
+                    self.metering
+                        .ledger
+                        .unclaim(&worst.tenant_id, &worst.call_id);
+                }
+                let (tokens, source) = (TokenUsage::NONE, UsageSource::Counted);
+                Settled {
+                    cost: Nanos::ZERO,
+                    tokens,
+                    source,
+                }
+            }
+        }
+    }
+
+    fn book(&self, ticket: Ticket, ending: Ending) -> Settled {
+        let entry = self.row(ending);
+        let actual = Actual {
+            cost: entry.cost,
+            tokens: i64::try_from(entry.tokens.total()).unwrap_or(i64::MAX),
+        };
+        self.integration
+            .gate
+            .lock()
+            .settle(&self.terms.amount, &actual);
+        let settled = Settled {
+            cost: entry.cost,
+            tokens: entry.tokens,
+            source: entry.source,
+        };
+        match self.metering.journal.settled(ticket, &entry) {
+            Ok(receipt) => self.metering.ledger.post(receipt, entry, self.terms.origin),
+            // The journal still has the call as dispatched: it comes back at the next start.
+            Err(error) => tracing::error!(%error, "a finished call could not be journaled"),
+        }
+        settled
+    }
+
+    fn row(&self, ending: Ending) -> UsageEntry {
+        let now = self.metering.clock.now();
+        let mut entry = self.dispatch.worst.clone();
+        entry.latency_ms = Some(now.millis_since(self.terms.admitted));
+        entry.error_code = ending.error_code;
+        entry.error_message = ending.error_message;
+        let Some((tokens, source)) = ending.usage else {
+            return entry;
+        };
+        let price = self.terms.prices.as_ref().map(|prices| prices.pin(&tokens));
+        match price
+            .as_ref()
+            .map_or(Ok(Nanos::ZERO), |price| price.rates.cost(&tokens))
+        {
+            Ok(cost) => {
+                entry.tokens = tokens;
+                entry.cost = cost;
+                entry.source = source;
+                entry.price = price;
+            }
+            Err(error) => {
+                entry.error_code = Some("usage_out_of_bounds".into());
+                entry.error_message = Some(format!("{error}; charged at what was held"));
+            }
+        }
+        entry
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.is_open {
+            let error_code = Some("abandoned".into());
+            self.end(Ending {
+                error_code,
+                ..Ending::default()
+            });
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A whole application in a temporary folder, for tests: a clock that stands still, keys of its
+//! own, an embedded store, and books that are checked when it closes.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a broken world ends its test"
+)]
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::json;
+use tempfile::TempDir;
+use tollgate_core::audit::Actor;
+use tollgate_core::clock::ManualClock;
+use tollgate_core::hold::Ask;
+use tollgate_core::price::book::PriceBook;
+use tollgate_core::role::Role;
+use tollgate_core::usage::UsageSource;
+use tollgate_core::{Clock, IntegrationId, KeyId, Nanos, NodeId, TenantId, TokenUsage};
+use tollgate_providers::{Loopback, UrlPolicy};
+use tollgate_store::{OpenStore, Store};
+use tollgate_vault::KeyRing;
+
+use crate::app::{App, AppParts};
+use crate::config::AppConfig;
+use crate::context::Context;
+use crate::integrations::NewIntegration;
+use crate::keys::{CreatedKey, NewKey};
+use crate::metering::{CallFacts, Ending, Hold, NotAdmitted};
+use crate::tenants::NewTenant;
+
+/// When every world begins: a Sunday in the middle of a month.
+pub const BEGINNING: &str = "2026-11-22T10:00:00Z";
+
+/// The model that a world's integrations have a price for: $1 and $2 a million tokens.
+pub const MODEL: &str = "test-model";
+
+/// The provider key that a world's integrations have; to be found nowhere in clear.
+pub const CANARY: &str = "sk-canary-0123456789-wxyz";
+
+/// A running application with nobody else on it.
+#[derive(Debug)]
+pub struct World {
+    /// The application.
+    pub app: Arc<App>,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    folder: TempDir,
+    is_closed: bool,
+}
+
+impl World {
+    /// A new world with an empty store.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let beginning: Timestamp = BEGINNING.parse().expect("a time");
+        let clock = Arc::new(ManualClock::at(beginning));
+        let url = format!("sqlite:{}", folder.path().join("tollgate.db").display());
+        let options = OpenStore::for_node(NodeId::generate());
+        let store = Store::open(&url, options).await.expect("an embedded store");
+        store.migrate(beginning).await.expect("tables");
+        let app = App::start(AppParts {
+            store,
+            ring: KeyRing::generate().expect("keys"),
+            clock: Arc::<ManualClock>::clone(&clock),
+            prices: PriceBook::bundled().expect("prices"),
+            url_policy: UrlPolicy {
+                loopback: Loopback::Allowed,
+                ..UrlPolicy::default()
+            },
+            read_env: Box::new(|name| (name == "TOLLGATE_CRED_TEST").then(|| CANARY.to_owned())),
+            journal_dir: folder.path().join("journal"),
+            config: AppConfig {
+                ledger_gather_ms: 0,
+                ..AppConfig::default()
+            },
+        });
+        let app = app.await.expect("a running application");
+        Self {
+            app,
+            clock,
+            folder,
+            is_closed: false,
+        }
+    }
+
+    /// The folder that holds everything that the world keeps.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// The operator, acting on no tenant.
+    #[must_use]
+    pub fn operator(&self) -> Context {
+        Context {
+            actor: Actor::Console,
+            role: Role::Operator,
+            tenant: None,
+            request_id: None,
+            now: self.clock.now(),
+        }
+    }
+
+    /// The operator, acting on a tenant.
+    #[must_use]
+    pub fn acting_on(&self, tenant: &TenantId) -> Context {
+        Context {
+            tenant: Some(tenant.clone()),
+            ..self.operator()
+        }
+    }
+
+    /// Somebody of a tenant, with a role.
+    #[must_use]
+    pub fn somebody(&self, tenant: &TenantId, role: Role) -> Context {
+        let actor = Actor::Key {
+            id: KeyId::generate(),
+        };
+        Context {
+            actor,
+            role,
+            ..self.acting_on(tenant)
+        }
+    }
+
+    /// A new tenant.
+    pub async fn tenant(&self, id: &str) -> TenantId {
+        let id: TenantId = id.parse().expect("a tenant id");
+        let new = NewTenant {
+            id: Some(id.clone()),
+            name: format!("Tenant {id}"),
+        };
+        self.app
+            .create_tenant(&self.operator(), new)
+            .await
+            .expect("a tenant");
+        id
+    }
+
+    /// A new key of a tenant, or of the operator; the text that its holder presents.
+    pub async fn key(&self, tenant: Option<&TenantId>, role: Role) -> String {
+        self.created_key(tenant, role).await.secret.reveal()
+    }
+
+    /// A new key of a tenant, or of the operator, with what is kept of it.
+    pub async fn created_key(&self, tenant: Option<&TenantId>, role: Role) -> CreatedKey {
+        let context = tenant.map_or_else(|| self.operator(), |tenant| self.acting_on(tenant));
+        let name = format!("{role} key");
+        let new = NewKey {
+            name,
+            role,
+            integration_id: None,
+            expires_at: None,
+        };
+        self.app.create_key(&context, new).await.expect("a key")
+    }
+
+    /// A new enabled integration of a tenant, without limits, with a price for [`MODEL`].
+    pub async fn integration(&self, tenant: &TenantId, name: &str) -> IntegrationId {
+        let context = self.acting_on(tenant);
+        let entered = json!({ "api_key": CANARY }).to_string();
+        let config = json!({
+            "base_url": "http://127.0.0.1:9/v1",
+            "prices": { MODEL: { "input": 1_000_000_000, "output": 2_000_000_000 } },
+        });
+        let new = NewIntegration {
+            name: name.to_owned(),
+            provider_type: cus_models::CusProviderType::OpenAi,
+            credential: Some(serde_json::from_str(&entered).expect("a credential")),
+            credential_ref: None,
+            config: config.as_object().cloned(),
+            default_model: None,
+            budget_limit_cents: 0,
+            token_limit_month: 0,
+            rate_limit_rpm: 0,
+        };
+        let shown = self
+            .app
+            .create_integration(&context, new)
+            .await
+            .expect("an integration");
+        let id = shown.record.id.parse().expect("an id");
+        self.app
+            .enable_integration(&context, id)
+            .await
+            .expect("an enabled integration");
+        id
+    }
+
+    /// An admitted call that holds so much at worst.
+    pub async fn hold(&self, id: IntegrationId, worst: TokenUsage) -> Result<Hold, NotAdmitted> {
+        let integration = self
+            .app
+            .directory()
+            .integration(id)
+            .expect("a known integration");
+        let prices = self
+            .app
+            .prices(&integration.snapshot(), MODEL, self.clock.now());
+        let cost = prices
+            .as_ref()
+            .map(|prices| prices.rates.cost(&worst).expect("a cost"));
+        let facts = CallFacts {
+            call_id: None,
+            session_id: None,
+            agent_id: None,
+            model: MODEL.into(),
+            ask: Ask { worst, cost },
+            prices,
+        };
+        self.app.metering().admit(&integration, facts).await
+    }
+
+    /// A call that used so much, from its admission to the ledger; what it cost.
+    pub async fn call(&self, id: IntegrationId, used: TokenUsage) -> Nanos {
+        let hold = self
+            .hold(id, used)
+            .await
+            .unwrap_or_else(|refused| panic!("{refused:?}"));
+        hold.dispatch().leave().expect("a call in the journal");
+        let usage = Some((used, UsageSource::Provider));
+        let settled = hold.settle(Ending {
+            usage,
+            ..Ending::default()
+        });
+        self.app.books_caught_up().await;
+        settled.cost
+    }
+
+    /// Checks that no call is open and that the books are exact, then stops everything.
+    pub async fn close(mut self) {
+        self.is_closed = true;
+        for integration in self.app.directory().integrations() {
+            let held = self.app.metering().in_flight(&integration);
+            assert_eq!(
+                (held.budget_held, held.tokens_held),
+                (Nanos::ZERO, 0),
+                "an open hold"
+            );
+        }
+        let books = self
+            .app
+            .verify_ledger(&self.operator())
+            .await
+            .expect("a verification");
+        assert!(books.is_exact(), "the books differ: {:?}", books.first);
+        self.app.stop().await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !self.is_closed && !std::thread::panicking() {
+            panic!("a world is closed at the end of its test: `world.close().await`");
+        }
+    }
+}

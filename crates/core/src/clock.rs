@@ -1,0 +1,125 @@
+//! Time is an argument: the one file of the product that reads a clock.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Wall-clock time in UTC, whole microseconds: decides days, months and expiry.
+    pub wall: Timestamp,
+    /// Microseconds on a clock that never goes back: decides windows and durations.
+    pub steady_micros: i64,
+}
+
+impl Moment {
+    /// Whole milliseconds from an earlier moment to this one, by the steady clock.
+    #[must_use]
+    pub fn millis_since(self, earlier: Self) -> i64 {
+        let micros = self
+            .steady_micros
+            .saturating_sub(earlier.steady_micros)
+            .max(0);
+        micros.div_euclid(1_000)
+    }
+}
+
+/// Where time comes from.
+pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
+    /// The present moment.
+    fn now(&self) -> Moment;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    started: Instant,
+}
+
+impl SystemClock {
+    /// A clock whose steady time starts now.
+    #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the clock that everything else takes"
+    )]
+    pub fn start() -> Self {
+        Self {
+            started: Instant::now(),
+        }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        let steady_micros = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        Moment {
+            wall: cus_models::utc_now(),
+            steady_micros,
+        }
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Debug)]
+pub struct ManualClock {
+    wall_micros: AtomicI64,
+    steady_micros: AtomicI64,
+}
+
+impl ManualClock {
+    /// A clock that shows `wall`.
+    #[must_use]
+    pub fn at(wall: Timestamp) -> Self {
+        Self {
+            wall_micros: AtomicI64::new(wall.as_microsecond()),
+            steady_micros: AtomicI64::new(0),
+        }
+    }
+
+    /// Lets both clocks run on by so many milliseconds.
+    pub fn advance_ms(&self, millis: i64) {
+        let micros = millis.saturating_mul(1_000);
+        self.wall_micros.fetch_add(micros, Ordering::SeqCst);
+        self.steady_micros.fetch_add(micros, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock alone, as an administrator or a time server may.
+    pub fn set_wall(&self, wall: Timestamp) {
+        self.wall_micros
+            .store(wall.as_microsecond(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Moment {
+        let micros = self.wall_micros.load(Ordering::SeqCst);
+        Moment {
+            wall: Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH),
+            steady_micros: self.steady_micros.load(Ordering::SeqCst),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manual_clock_set_back_keeps_its_steady_time() {
+        let clock = ManualClock::at("2026-03-01T00:00:00Z".parse().unwrap());
+        clock.advance_ms(1_500);
+        let before = clock.now();
+        clock.set_wall("2020-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(clock.now().steady_micros, before.steady_micros);
+        assert_eq!(clock.now().millis_since(before), 0);
+    }
+
+    #[test]
+    fn the_system_clock_runs_in_whole_microseconds() {
+        let moment = SystemClock::start().now();
+        assert_eq!(moment.wall.subsec_nanosecond().rem_euclid(1_000), 0);
+    }
+}

@@ -1,0 +1,35 @@
+//! What is true: money, prices, tokens, limits, holds, verdicts, periods and roles.
+//!
+//! Pure rules without input or output: no sockets, no database, no clock reading, no async.
+//! Everything here can be tested with a table and replayed from a seed.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::float_arithmetic
+)]
+
+pub mod access;
+pub mod account;
+pub mod audit;
+pub mod clock;
+pub mod config;
+pub mod gate;
+pub mod hold;
+pub mod id;
+pub mod limit;
+pub mod money;
+pub mod page;
+pub mod period;
+pub mod price;
+pub mod role;
+pub mod tenant;
+pub mod tokens;
+pub mod usage;
+pub mod verdict;
+
+pub use clock::{Clock, Moment};
+pub use id::{AgentId, CallId, CredentialId, IntegrationId, KeyId, NodeId, SessionId, TenantId};
+pub use money::Nanos;
+pub use period::Period;
+pub use tokens::{TokenClass, TokenUsage};

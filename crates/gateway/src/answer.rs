@@ -1,0 +1,203 @@
+//! What goes back to the caller: the body's three forms, and the headers that every answer has.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, Response, StatusCode};
+use http_body::{Body, Frame, SizeHint};
+use tollgate_app::directory::Integration;
+use tollgate_core::verdict::Verdict;
+use tollgate_core::{CallId, Moment};
+use tollgate_providers::{Dialect, ErrorBody};
+
+use crate::error::{Refused, Retry};
+use crate::exchange::Gateway;
+use crate::phase::relay::{Broken, Relay};
+
+/// The most characters of a request id that is taken from a caller.
+const REQUEST_ID_CHARS_MAX: usize = 128;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Pieces that are all there.
+    Whole(std::collections::VecDeque<Bytes>),
+    /// Pieces as the provider sends them.
+    Relayed(Box<Relay>),
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Whole(pieces) => {
+                Poll::Ready(pieces.pop_front().map(|piece| Ok(Frame::data(piece))))
+            }
+            Self::Relayed(relay) => relay
+                .poll_piece(cx)
+                .map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(pieces) if pieces.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(pieces) => {
+                let bytes: usize = pieces.iter().map(Bytes::len).sum();
+                SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
+            }
+            Self::Relayed(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Where an answer is written: gathers what must stand on it while the phases go on.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) now: Moment,
+    pub(crate) dialect: Dialect,
+    pub(crate) request_id: HeaderValue,
+    call_id: Option<HeaderValue>,
+    verdict: Option<Verdict>,
+    integration: Option<Arc<Integration>>,
+}
+
+/// Who speaks in an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Gateway,
+    Provider,
+}
+
+impl Desk {
+    pub(crate) fn open(gateway: &Gateway, headers: &HeaderMap) -> Self {
+        Self {
+            now: gateway.app.now(),
+            dialect: Dialect::OpenAi,
+            request_id: request_id(headers),
+            call_id: None,
+            verdict: None,
+            integration: None,
+        }
+    }
+
+    /// Notes through which integration the call goes, for the rate headers.
+    pub(crate) fn goes_through(&mut self, integration: &Arc<Integration>) {
+        self.integration = Some(Arc::clone(integration));
+    }
+
+    /// Notes how the decision went.
+    pub(crate) fn admitted(&mut self, call_id: &CallId, verdict: Verdict) {
+        self.call_id = HeaderValue::from_str(call_id.as_str()).ok();
+        self.verdict = Some(verdict);
+    }
+
+    /// The request's id as text.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The answer to a call that Tollgate itself refuses.
+    pub(crate) fn refuse(&self, refused: &Refused) -> Response<Answer> {
+        let refused = &refused.0;
+        let body = self.dialect.error_body(&ErrorBody {
+            status: refused.status,
+            error_type: refused.error_type,
+            code: refused.code,
+            message: &refused.message,
+            param: refused.param,
+            tollgate: Some(&refused.detail),
+            request_id: self.request_id(),
+        });
+        let mut answer = Response::new(Answer::Whole([body].into()));
+        *answer.status_mut() = refused.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match refused.retry {
+            Retry::ByStatus => {}
+            Retry::Never => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"));
+            }
+            Retry::After(millis) => {
+                let seconds = millis.saturating_add(999).div_euclid(1_000).clamp(1, 60);
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+                headers.insert("retry-after-ms", HeaderValue::from(millis.clamp(1, 60_000)));
+            }
+        }
+        if refused.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        self.dress(headers, Origin::Gateway);
+        answer
+    }
+
+    /// Puts on an answer what every answer has.
+    pub(crate) fn dress(&self, headers: &mut HeaderMap, origin: Origin) {
+        headers.insert("x-request-id", self.request_id.clone());
+        headers.insert("request-id", self.request_id.clone());
+        if let Some(call_id) = &self.call_id {
+            headers.insert("x-tollgate-call-id", call_id.clone());
+        }
+        if let Some(verdict) = self.verdict {
+            headers.insert(
+                "x-tollgate-verdict",
+                HeaderValue::from_static(verdict.as_str()),
+            );
+        }
+        let origin = match origin {
+            Origin::Gateway => "gateway",
+            Origin::Provider => "provider",
+        };
+        headers.insert("x-tollgate-origin", HeaderValue::from_static(origin));
+        self.rate_headers(headers);
+    }
+
+    fn rate_headers(&self, headers: &mut HeaderMap) {
+        let rate = self
+            .integration
+            .as_ref()
+            .and_then(|integration| integration.rate(self.now));
+        let Some(rate) = rate else { return };
+        let (limit, remaining) = match self.dialect {
+            Dialect::OpenAi => (RATE_LIMIT, RATE_REMAINING),
+            Dialect::Anthropic => (ANTHROPIC_RATE_LIMIT, ANTHROPIC_RATE_REMAINING),
+        };
+        headers.insert(limit, HeaderValue::from(rate.limit_rpm));
+        headers.insert(remaining, HeaderValue::from(rate.remaining));
+    }
+}
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
+const ANTHROPIC_RATE_LIMIT: HeaderName =
+    HeaderName::from_static("anthropic-ratelimit-requests-limit");
+const ANTHROPIC_RATE_REMAINING: HeaderName =
+    HeaderName::from_static("anthropic-ratelimit-requests-remaining");
+
+/// The caller's own request id where it is harmless, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let harmless = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+        !bytes.is_empty() && bytes.len() <= REQUEST_ID_CHARS_MAX && bytes.iter().all(allowed)
+    };
+    headers
+        .get("x-request-id")
+        .filter(harmless)
+        .cloned()
+        .unwrap_or_else(|| {
+            let id = format!("req_{}", cus_models::generate_uuid());
+            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("req"))
+        })
+}

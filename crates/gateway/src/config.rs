@@ -1,0 +1,56 @@
+//! Settings of the data plane, with their defaults.
+
+use serde::Deserialize;
+
+/// Bounds in bytes, seconds and numbers for everything that callers and providers can do.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Bytes of the largest request body that is taken.
+    pub body_bytes_max: usize,
+    /// Seconds within which a caller must have sent its request head.
+    pub head_seconds: u64,
+    /// Seconds within which a caller must have sent its request body.
+    pub body_seconds: u64,
+    /// Seconds within which a provider must accept a connection.
+    pub connect_seconds: u64,
+    /// Seconds within which a provider must begin to answer.
+    pub first_byte_seconds: u64,
+    /// Seconds for which a provider may pause within an answer.
+    pub idle_seconds: u64,
+    /// Seconds within which an answer must have ended, whoever is at fault.
+    pub total_seconds: u64,
+    /// Bytes of the largest whole answer that is kept back until its cost is known, so that the
+    /// cost can stand in its head.
+    pub whole_answer_bytes_max: usize,
+    /// Idle connections kept open to one provider.
+    pub idle_connections_max: usize,
+    /// Seconds for which the answer of a caller who went away is read on.
+    pub drain_seconds: u64,
+    /// Bytes of the answer of a caller who went away that are read on.
+    pub drain_bytes_max: usize,
+    /// How many answers are read on at once for callers who went away.
+    pub drains_max: usize,
+    /// Seconds that calls in flight have to end when the program is told to stop.
+    pub stop_seconds: u64,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 32 << 20,
+            head_seconds: 15,
+            body_seconds: 60,
+            connect_seconds: 10,
+            first_byte_seconds: 600,
+            idle_seconds: 300,
+            total_seconds: 3_600,
+            whole_answer_bytes_max: 4 << 20,
+            idle_connections_max: 512,
+            drain_seconds: 120,
+            drain_bytes_max: 64 << 20,
+            drains_max: 1_024,
+            stop_seconds: 30,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Answers whose caller went away are read on within bounds, so that the provider's own usage is
+//! known; beyond the bounds they are cut off and charged for what was seen.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tollgate_app::App;
+use tollgate_core::IntegrationId;
+use tollgate_providers::End;
+
+use crate::config::GatewayConfig;
+use crate::flight::Cargo;
+use crate::phase::settle::Outcome;
+
+/// Where flights go whose caller went away, and other work that no caller waits for.
+#[derive(Debug, Clone)]
+pub(crate) struct Drains {
+    queue: mpsc::UnboundedSender<Work>,
+    running: Arc<AtomicUsize>,
+    most: usize,
+}
+
+#[derive(Debug)]
+enum Work {
+    Drain(Box<Cargo>),
+    CredentialRefused(IntegrationId),
+}
+
+/// The other end: runs the drains.
+#[derive(Debug)]
+pub(crate) struct Drainer {
+    queue: mpsc::UnboundedReceiver<Work>,
+    running: Arc<AtomicUsize>,
+    patience: Duration,
+    bytes_max: usize,
+}
+
+impl Drains {
+    pub(crate) fn new(config: &GatewayConfig) -> (Self, Drainer) {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let running = Arc::new(AtomicUsize::new(0));
+        let drainer = Drainer {
+            queue,
+            running: Arc::clone(&running),
+            patience: Duration::from_secs(config.drain_seconds),
+            bytes_max: config.drain_bytes_max,
+        };
+        (
+            Self {
+                queue: sender,
+                running,
+                most: config.drains_max,
+            },
+            drainer,
+        )
+    }
+
+    /// Takes a flight over from a caller who went away.
+    pub(crate) fn take_over(&self, mut cargo: Box<Cargo>) {
+        if !cargo.is_worth_draining() || self.running.load(Ordering::Relaxed) >= self.most {
+            cargo.cancel();
+            return;
+        }
+        self.running.fetch_add(1, Ordering::Relaxed);
+        if let Err(mpsc::error::SendError(Work::Drain(mut cargo))) =
+            self.queue.send(Work::Drain(cargo))
+        {
+            cargo.cancel();
+        }
+    }
+
+    /// Has an integration marked whose credential its provider refuses.
+    pub(crate) fn credential_refused(&self, integration: IntegrationId) {
+        if self
+            .queue
+            .send(Work::CredentialRefused(integration))
+            .is_err()
+        {
+            tracing::debug!("stopping: an integration with a refused credential is not marked");
+        }
+    }
+
+    /// How many answers are being read on.
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+}
+
+impl Drainer {
+    /// Runs until every sender is gone and every drain has ended.
+    pub(crate) async fn run(mut self, app: Arc<App>) {
+        let mut tasks = JoinSet::new();
+        while let Some(work) = self.queue.recv().await {
+            while tasks.try_join_next().is_some() {}
+            match work {
+                Work::Drain(cargo) => {
+                    let running = Arc::clone(&self.running);
+                    let (patience, bytes_max) = (self.patience, self.bytes_max);
+                    tasks.spawn(async move {
+                        drain(cargo, patience, bytes_max).await;
+                        running.fetch_sub(1, Ordering::Relaxed);
+                    });
+                }
+                Work::CredentialRefused(integration) => {
+                    let app = Arc::clone(&app);
+                    tasks.spawn(async move { app.mark_credential_refused(integration).await });
+                }
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Reads one answer to its end.
+async fn drain(mut cargo: Box<Cargo>, patience: Duration, bytes_max: usize) {
+    let reading = read_on(&mut cargo, bytes_max);
+    match tokio::time::timeout(patience, reading).await {
+        Ok(Some(end)) => {
+            cargo.settle_read(end, &mut |_| {});
+        }
+        Ok(None) => {}
+        Err(_) => cargo.cancel(),
+    }
+}
+
+/// How the answer ended; nothing when it ended before it began, and is settled.
+async fn read_on(cargo: &mut Cargo, bytes_max: usize) -> Option<End> {
+    if cargo.is_waiting()
+        && let Err(silence) = poll_fn(|cx| cargo.poll_head(cx)).await
+    {
+        cargo.settle(Outcome::of_silence(silence));
+        return None;
+    }
+    let mut bytes: usize = 0;
+    loop {
+        match poll_fn(|cx| cargo.poll_piece(cx)).await {
+            Some(Ok(piece)) => {
+                bytes = bytes.saturating_add(piece.len());
+                cargo.meter(piece, &mut |_| {});
+                if bytes > bytes_max {
+                    return Some(End::Broken);
+                }
+            }
+            Some(Err(_)) => return Some(End::Broken),
+            None => return Some(End::Clean),
+        }
+    }
+}

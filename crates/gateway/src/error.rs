@@ -1,0 +1,230 @@
+//! Why a call is not answered by its provider: said in the caller's dialect, with what to do.
+
+use std::fmt::Write as _;
+
+use http::StatusCode;
+use tollgate_core::Nanos;
+use tollgate_core::limit::LimitKind;
+use tollgate_core::verdict::{LimitFigures, ReasonCode, Refusal};
+use tollgate_providers::RequestError;
+
+/// What the caller's SDK is told about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retry {
+    /// What the status means.
+    ByStatus,
+    /// It will not help.
+    Never,
+    /// After so many milliseconds.
+    After(i64),
+}
+
+/// A call that Tollgate itself answers with an error; boxed, because it is rare and large.
+#[derive(Debug)]
+pub(crate) struct Refused(pub(crate) Box<ErrorAnswer>);
+
+/// What such an answer says.
+#[derive(Debug)]
+pub(crate) struct ErrorAnswer {
+    pub(crate) status: StatusCode,
+    pub(crate) error_type: Option<&'static str>,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) param: Option<&'static str>,
+    pub(crate) retry: Retry,
+    /// The `tollgate` member of the error, as a JSON object.
+    pub(crate) detail: String,
+}
+
+impl Refused {
+    pub(crate) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+        let detail = format!(r#"{{"code":"{code}"}}"#);
+        Self(Box::new(ErrorAnswer {
+            status,
+            error_type: None,
+            code,
+            message,
+            param: None,
+            retry: Retry::ByStatus,
+            detail,
+        }))
+    }
+
+    pub(crate) fn never_again(mut self) -> Self {
+        self.0.retry = Retry::Never;
+        self
+    }
+
+    pub(crate) fn about(mut self, param: &'static str) -> Self {
+        self.0.param = Some(param);
+        self
+    }
+
+    pub(crate) fn missing_key() -> Self {
+        let message =
+            "no key: send a Tollgate access key as `Authorization: Bearer` or `x-api-key`";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_api_key",
+            message.to_owned(),
+        )
+    }
+
+    /// The same words for a key that is unknown, malformed, revoked, expired or suspended.
+    pub(crate) fn unknown_key() -> Self {
+        let message = "the key is not valid: it is unknown, or was revoked, or has expired";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_api_key",
+            message.to_owned(),
+        )
+    }
+
+    pub(crate) fn request(error: &RequestError) -> Self {
+        let mut refused = Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
+        refused.0.param = error.param();
+        refused
+    }
+
+    pub(crate) fn unavailable() -> Self {
+        Self::limit(&Refusal {
+            retry_after_ms: Some(2_000),
+            ..Refusal::plain(ReasonCode::LimitsUnavailable)
+        })
+    }
+
+    /// A decision against the call.
+    pub(crate) fn limit(refusal: &Refusal) -> Self {
+        let status = status_of(refusal.code);
+        let code = refusal.code.as_str();
+        let retry = match refusal.retry_after_ms {
+            Some(millis) => Retry::After(millis),
+            None => Retry::Never,
+        };
+        Self(Box::new(ErrorAnswer {
+            status,
+            error_type: None,
+            code,
+            message: message(refusal),
+            param: None,
+            retry,
+            detail: detail(refusal),
+        }))
+    }
+}
+
+const fn status_of(code: ReasonCode) -> StatusCode {
+    match code {
+        ReasonCode::IntegrationNotFound => StatusCode::NOT_FOUND,
+        ReasonCode::BudgetExceeded | ReasonCode::TokenLimitExceeded => StatusCode::PAYMENT_REQUIRED,
+        ReasonCode::BudgetHeld | ReasonCode::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ReasonCode::LimitsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ReasonCode::IntegrationNotEnabled
+        | ReasonCode::IntegrationDisabled
+        | ReasonCode::IntegrationError
+        | ReasonCode::CredentialsInvalid
+        | ReasonCode::ProviderUnreachable
+        | ReasonCode::PriceUnknown
+        | ReasonCode::BudgetWarning
+        | ReasonCode::TokenWarning
+        | ReasonCode::AllChecksPassed => StatusCode::FORBIDDEN,
+    }
+}
+
+/// The figures of a limit in the unit that people read.
+fn amount(kind: LimitKind, value: i64) -> String {
+    match kind {
+        LimitKind::Budget => format!("${}", Nanos::new(value)),
+        LimitKind::Tokens => format!("{value} tokens"),
+        LimitKind::Rate => format!("{value} requests"),
+    }
+}
+
+fn message(refusal: &Refusal) -> String {
+    let figures = refusal.figures.as_ref();
+    let spent = |figures: &LimitFigures| {
+        let of = |value| amount(figures.kind, value);
+        format!(
+            "{} of {} is used and {} held by calls in flight; this call may need {}",
+            of(figures.spent),
+            of(figures.limit),
+            of(figures.held),
+            of(figures.asked)
+        )
+    };
+    let spent = figures.map(spent).unwrap_or_default();
+    let resets = refusal
+        .resets_at
+        .map(|at| format!(" The limit starts afresh at {at}."));
+    let resets = resets.unwrap_or_default();
+    match refusal.code {
+        ReasonCode::BudgetExceeded => {
+            format!("the month's budget does not allow it: {spent}.{resets}")
+        }
+        ReasonCode::TokenLimitExceeded => {
+            format!("the month's tokens do not allow it: {spent}.{resets}")
+        }
+        ReasonCode::BudgetHeld => {
+            format!("calls in flight hold what is left: {spent}. Try again in a moment.")
+        }
+        ReasonCode::RateLimitExceeded => {
+            let rpm = figures.map_or(0, |figures| figures.limit);
+            format!("more than {rpm} requests in 60 seconds: wait as long as Retry-After says")
+        }
+        ReasonCode::LimitsUnavailable => {
+            "the limits cannot be checked now, and nothing is let through unchecked: try again"
+                .to_owned()
+        }
+        ReasonCode::PriceUnknown => {
+            "a budget is set and this model has no price: an admin can set one \
+             in the integration's config under prices"
+                .to_owned()
+        }
+        ReasonCode::IntegrationNotFound => "there is no such integration".to_owned(),
+        ReasonCode::IntegrationNotEnabled => {
+            "the integration was never enabled: an admin must enable it".to_owned()
+        }
+        ReasonCode::IntegrationDisabled => "the integration is disabled by its admin".to_owned(),
+        ReasonCode::IntegrationError => {
+            "the integration is out of service: its admin must look at it".to_owned()
+        }
+        ReasonCode::CredentialsInvalid => {
+            "the provider refuses the integration's credential: its admin must replace it"
+                .to_owned()
+        }
+        ReasonCode::ProviderUnreachable => "the provider cannot be reached".to_owned(),
+        ReasonCode::BudgetWarning | ReasonCode::TokenWarning | ReasonCode::AllChecksPassed => {
+            String::new()
+        }
+    }
+}
+
+fn detail(refusal: &Refusal) -> String {
+    let mut json = format!(r#"{{"code":"{}""#, refusal.code.as_str());
+    let mut member = |name: &str, value: String| {
+        // Writing into a String cannot fail.
+        let _written = write!(json, r#","{name}":{value}"#);
+    };
+    if let Some(figures) = &refusal.figures {
+        let value = |value: i64| match figures.kind {
+            LimitKind::Budget => format!(r#""{}""#, Nanos::new(value)),
+            LimitKind::Tokens | LimitKind::Rate => value.to_string(),
+        };
+        let unit = match figures.kind {
+            LimitKind::Budget => "usd",
+            LimitKind::Tokens => "tokens",
+            LimitKind::Rate => "requests_per_minute",
+        };
+        member("limit_type", format!(r#""{}""#, figures.kind.as_str()));
+        member("unit", format!(r#""{unit}""#));
+        member("limit", value(figures.limit));
+        member("spent", value(figures.spent));
+        member("held", value(figures.held));
+        member("asked", value(figures.asked));
+    }
+    if let Some(at) = refusal.resets_at {
+        member("resets_at", format!(r#""{at}""#));
+    }
+    json.push('}');
+    json
+}

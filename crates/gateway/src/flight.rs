@@ -1,0 +1,311 @@
+//! A call that has left, until it is settled. It outlives its caller: when the caller goes away,
+//! the flight is handed over and read to its end within bounds.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use hyper::body::{Body, Incoming};
+use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
+use tokio::time::{Instant, Sleep};
+use tollgate_app::metering::Settled;
+use tollgate_core::config::OnDisconnect;
+use tollgate_providers::{AnswerShape, End, Failure, Meter, MeterPlan, Operation, Provider};
+
+use crate::config::GatewayConfig;
+use crate::drain::Drains;
+use crate::phase::admit::Admitted;
+use crate::phase::settle::{self, Outcome};
+
+/// A call in flight; dropping it before it is settled hands it over to be read on.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    cargo: Option<Box<Cargo>>,
+    drains: Drains,
+}
+
+/// Everything that a call in flight needs to be brought to its end, with or without a caller.
+pub(crate) struct Cargo {
+    admitted: Option<Admitted>,
+    progress: Progress,
+    recipe: Recipe,
+    reading: Reading,
+    idle: Duration,
+    clock: Pin<Box<Sleep>>,
+    last_heard: Instant,
+    ends_at: Instant,
+}
+
+/// How the answer is to be read once its head is there.
+pub(crate) struct Recipe {
+    pub(crate) provider: &'static dyn Provider,
+    pub(crate) operation: Operation,
+    pub(crate) plan: MeterPlan,
+    pub(crate) input_bound: u64,
+    pub(crate) on_disconnect: OnDisconnect,
+}
+
+/// What the head of the answer said.
+enum Reading {
+    /// It is not there yet.
+    Unopened,
+    /// A good answer: its usage is read as it passes.
+    Metered(Box<Meter>),
+    /// An error of the provider's.
+    Failed(Failure),
+}
+
+enum Progress {
+    Waiting(ResponseFuture),
+    Reading(Incoming),
+    Over,
+}
+
+/// Why nothing more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    /// No connection could be made, so nothing was sent.
+    NotConnected,
+    /// The connection broke after the request had gone out.
+    Broke,
+    /// The provider took too long.
+    TooSlow,
+}
+
+impl std::fmt::Debug for Cargo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cargo")
+            .field("admitted", &self.admitted)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cargo {
+    pub(crate) fn new(
+        admitted: Admitted,
+        answer: ResponseFuture,
+        recipe: Recipe,
+        config: &GatewayConfig,
+    ) -> Self {
+        let now = Instant::now();
+        let first_byte = now + Duration::from_secs(config.first_byte_seconds);
+        Self {
+            admitted: Some(admitted),
+            progress: Progress::Waiting(answer),
+            recipe,
+            reading: Reading::Unopened,
+            idle: Duration::from_secs(config.idle_seconds),
+            clock: Box::pin(tokio::time::sleep_until(first_byte)),
+            last_heard: now,
+            ends_at: now + Duration::from_secs(config.total_seconds),
+        }
+    }
+
+    /// Waits for the head of the provider's answer.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Parts, Silence>> {
+        let Progress::Waiting(answer) = &mut self.progress else {
+            return Poll::Ready(Err(Silence::Broke));
+        };
+        match Pin::new(answer).poll(cx) {
+            Poll::Ready(Ok(answer)) => {
+                let (head, body) = answer.into_parts();
+                self.progress = Progress::Reading(body);
+                self.open(&head);
+                self.heard();
+                Poll::Ready(Ok(head))
+            }
+            Poll::Ready(Err(error)) => {
+                self.progress = Progress::Over;
+                Poll::Ready(Err(self.silence(&error)))
+            }
+            Poll::Pending => self.clock.as_mut().poll(cx).map(|()| {
+                self.progress = Progress::Over;
+                Err(Silence::TooSlow)
+            }),
+        }
+    }
+
+    /// The next piece of the provider's answer; nothing at its clean end.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Silence>>> {
+        loop {
+            let Progress::Reading(body) = &mut self.progress else {
+                return Poll::Ready(None);
+            };
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else {
+                        continue;
+                    };
+                    self.heard();
+                    return Poll::Ready(Some(Ok(piece)));
+                }
+                Poll::Ready(Some(Err(_))) => {
+                    self.progress = Progress::Over;
+                    return Poll::Ready(Some(Err(Silence::Broke)));
+                }
+                Poll::Ready(None) => {
+                    self.progress = Progress::Over;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => return self.poll_patience(cx),
+            }
+        }
+    }
+
+    /// The declared length of the answer's body, in bytes.
+    pub(crate) fn declared_bytes(&self) -> Option<u64> {
+        match &self.progress {
+            Progress::Reading(body) => body.size_hint().exact(),
+            Progress::Waiting(_) | Progress::Over => None,
+        }
+    }
+
+    /// The provider's error, if its answer is one.
+    pub(crate) const fn failure(&self) -> Option<&Failure> {
+        match &self.reading {
+            Reading::Failed(failure) => Some(failure),
+            Reading::Unopened | Reading::Metered(_) => None,
+        }
+    }
+
+    /// Lets the meter see a piece, and passes on what the caller is to get of it.
+    pub(crate) fn meter(&mut self, piece: Bytes, out: &mut impl FnMut(Bytes)) {
+        match &mut self.reading {
+            Reading::Metered(meter) => meter.push(&piece, out),
+            Reading::Unopened | Reading::Failed(_) => out(piece),
+        }
+    }
+
+    /// Whether a stream that ends now has said everything: a finish or an error of its own.
+    pub(crate) fn has_said_all(&self) -> bool {
+        let Reading::Metered(meter) = &self.reading else {
+            return true;
+        };
+        let observed = meter.observed();
+        observed.complete || observed.finish_seen || observed.error_seen
+    }
+
+    /// Whether the head of the answer is still awaited.
+    pub(crate) const fn is_waiting(&self) -> bool {
+        matches!(self.progress, Progress::Waiting(_))
+    }
+
+    /// Ends the call; a second end does nothing.
+    pub(crate) fn settle(&mut self, outcome: Outcome) -> Option<Settled> {
+        self.progress = Progress::Over;
+        settle::settle(self.admitted.take()?, outcome)
+    }
+
+    /// Ends the call with what was read of its answer; what was held back of it comes out.
+    pub(crate) fn settle_read(&mut self, end: End, out: &mut impl FnMut(Bytes)) -> Option<Settled> {
+        let outcome = match std::mem::replace(&mut self.reading, Reading::Unopened) {
+            Reading::Metered(meter) => {
+                let observed = meter.finish(end, out);
+                Outcome::Observed {
+                    observed,
+                    input_bound: self.recipe.input_bound,
+                    end,
+                }
+            }
+            Reading::Failed(failure) => Outcome::Failed(failure),
+            Reading::Unopened => Outcome::Unknown("upstream_broken"),
+        };
+        self.settle(outcome)
+    }
+
+    /// Whether its integration wants answers read on when their caller goes away.
+    pub(crate) fn is_worth_draining(&self) -> bool {
+        self.recipe.on_disconnect == OnDisconnect::Drain
+    }
+
+    /// Cuts the provider off, and charges what was seen so far.
+    pub(crate) fn cancel(&mut self) {
+        if self.is_waiting() {
+            self.settle(Outcome::Unknown("caller_gone"));
+        } else {
+            self.settle_read(End::Broken, &mut |_| {});
+        }
+    }
+
+    fn open(&mut self, head: &Parts) {
+        let Recipe {
+            provider,
+            operation,
+            plan,
+            ..
+        } = &self.recipe;
+        self.reading = if let Some(failure) = provider.classify(head.status) {
+            Reading::Failed(failure)
+        } else {
+            let shape = AnswerShape::of(&head.headers);
+            Reading::Metered(Box::new(provider.meter(*operation, shape, *plan)))
+        };
+    }
+
+    fn silence(&self, error: &ClientError) -> Silence {
+        let has_left = match &self.admitted {
+            Some(Admitted::Held(hold)) => hold.has_left(),
+            Some(Admitted::Free(_)) | None => !error.is_connect(),
+        };
+        if has_left {
+            Silence::Broke
+        } else {
+            Silence::NotConnected
+        }
+    }
+    fn heard(&mut self) {
+        self.last_heard = Instant::now();
+    }
+
+    /// Notices a provider that pauses too long. The timer is set anew only when it fires, so that
+    /// a piece that comes in time costs nothing.
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Silence>>> {
+        let deadline = (self.last_heard + self.idle).min(self.ends_at);
+        loop {
+            if self.clock.as_mut().poll(cx).is_pending() {
+                if self.clock.deadline() > deadline {
+                    self.clock.as_mut().reset(deadline);
+                    continue;
+                }
+                return Poll::Pending;
+            }
+            if self.clock.deadline() >= deadline {
+                self.progress = Progress::Over;
+                return Poll::Ready(Some(Err(Silence::TooSlow)));
+            }
+            self.clock.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Flight {
+    pub(crate) fn new(cargo: Cargo, drains: Drains) -> Self {
+        Self {
+            cargo: Some(Box::new(cargo)),
+            drains,
+        }
+    }
+
+    /// The call, while it is in flight.
+    pub(crate) fn cargo(&mut self) -> Option<&mut Cargo> {
+        self.cargo.as_deref_mut()
+    }
+
+    /// Ends the call; nothing is left to hand over.
+    pub(crate) fn land<T>(&mut self, end: impl FnOnce(&mut Cargo) -> T) -> Option<T> {
+        self.cargo.take().map(|mut cargo| end(&mut cargo))
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if let Some(cargo) = self.cargo.take() {
+            self.drains.take_over(cargo);
+        }
+    }
+}

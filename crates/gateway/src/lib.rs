@@ -1,0 +1,21 @@
+//! The data plane: a call's life in seven phases.
+//!
+//! [`exchange`] is the whole of it on one screen; each phase is a file under `phase/`, and takes
+//! what only the phase before it can give. [`flight`] keeps a call alive when its caller goes
+//! away; [`serve`] owns the sockets and the tasks.
+
+mod answer;
+pub mod config;
+mod drain;
+mod error;
+mod exchange;
+mod flight;
+mod headers;
+pub mod metrics;
+mod phase;
+mod serve;
+mod upstream;
+
+pub use config::GatewayConfig;
+pub use metrics::Metrics;
+pub use serve::{Server, serve};

@@ -1,0 +1,90 @@
+//! Phase three: whether the call may leave, and what is held for it.
+
+use http::StatusCode;
+use tollgate_app::metering::{CallFacts, Hold, NotAdmitted};
+use tollgate_core::verdict::Verdict;
+use tollgate_core::{AgentId, CallId, SessionId};
+
+use crate::answer::Desk;
+use crate::error::Refused;
+use crate::exchange::Gateway;
+use crate::phase::resolve::Route;
+
+/// A call that may leave.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// One that its provider bills: its worst case is held.
+    Held(Hold),
+    /// One that no provider bills, such as the list of models: checked, and not booked.
+    Free(CallId),
+}
+
+impl Admitted {
+    pub(crate) fn call_id(&self) -> &CallId {
+        match self {
+            Self::Held(hold) => hold.call_id(),
+            Self::Free(call_id) => call_id,
+        }
+    }
+}
+
+pub(crate) async fn admit(
+    gateway: &Gateway,
+    route: &Route,
+    desk: &mut Desk,
+) -> Result<Admitted, Refused> {
+    desk.goes_through(&route.integration);
+    let call_id: Option<CallId> = header(route, "x-tollgate-call-id")?;
+    let Some((_, facts)) = route.body.as_ref().filter(|_| route.operation.is_billed()) else {
+        gateway
+            .app
+            .metering()
+            .check_standing(&route.integration)
+            .map_err(|refusal| Refused::limit(&refusal))?;
+        let call_id = call_id.unwrap_or_else(CallId::generate);
+        desk.admitted(&call_id, Verdict::Allowed);
+        return Ok(Admitted::Free(call_id));
+    };
+    let model = route.model.clone().unwrap_or_default();
+    let prices = gateway.app.prices(&route.snapshot, &model, desk.now);
+    let ask = facts
+        .ask(&route.snapshot.config, prices.as_deref())
+        .map_err(|error| Refused::request(&error))?;
+    let call = CallFacts {
+        call_id,
+        session_id: header::<SessionId>(route, "x-tollgate-session-id")?,
+        agent_id: header::<AgentId>(route, "x-tollgate-agent-id")?,
+        model,
+        ask,
+        prices,
+    };
+    match gateway.app.metering().admit(&route.integration, call).await {
+        Ok(hold) => {
+            desk.admitted(hold.call_id(), hold.warnings().verdict());
+            Ok(Admitted::Held(hold))
+        }
+        Err(NotAdmitted::Refused { refusal, call_id }) => {
+            desk.admitted(&call_id, refusal.verdict());
+            Err(Refused::limit(&refusal))
+        }
+        Err(NotAdmitted::CallIdTaken(call_id)) => Err(Refused::new(
+            StatusCode::CONFLICT,
+            "call_id_taken",
+            format!("a call with the id {call_id} was made before: give each call its own"),
+        )
+        .never_again()),
+        Err(NotAdmitted::StoreUnreachable) => Err(Refused::unavailable()),
+    }
+}
+
+/// A caller's own id in a header, if it sent one.
+fn header<T: std::str::FromStr>(route: &Route, name: &'static str) -> Result<Option<T>, Refused> {
+    let Some(value) = route.head.headers.get(name) else {
+        return Ok(None);
+    };
+    let id = value.to_str().ok().and_then(|text| text.parse().ok());
+    id.map(Some).ok_or_else(|| {
+        let message = format!("{name}: 1 to 100 visible ASCII characters");
+        Refused::new(StatusCode::BAD_REQUEST, "invalid_header", message)
+    })
+}

@@ -1,0 +1,231 @@
+//! Phase six: the provider's bytes go to the caller as they come, and are read in passing.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::HeaderValue;
+use http::{Response, StatusCode};
+use tollgate_app::metering::Settled;
+use tollgate_providers::{AnswerShape, Dialect, End, ErrorBody, FailureKind};
+
+use crate::answer::{Answer, Desk, Origin};
+use crate::error::Refused;
+use crate::exchange::Gateway;
+use crate::flight::{Flight, Silence};
+use crate::headers;
+use crate::phase::forward::{Landed, silent};
+
+/// The answer's end could not be reached: the connection is to be aborted, because SDKs take a
+/// clean end for success.
+#[derive(Debug, thiserror::Error)]
+#[error("the provider's answer broke off")]
+pub(crate) struct Broken;
+
+/// A provider's answer on its way to the caller.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    flight: Flight,
+    out: VecDeque<Bytes>,
+    stage: Stage,
+    dialect: Dialect,
+    request_id: HeaderValue,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    Flowing,
+    /// What is in `out` is the last; then the connection is aborted.
+    Breaking,
+    Over,
+}
+
+pub(crate) async fn relay(
+    gateway: &Arc<Gateway>,
+    mut landed: Landed,
+    desk: &Desk,
+) -> Result<Response<Answer>, Refused> {
+    refuse_what_is_not_the_callers(gateway, &mut landed)?;
+    let shape = AnswerShape::of(&landed.head.headers);
+    let mut relay = Relay {
+        flight: landed.flight,
+        out: VecDeque::new(),
+        stage: Stage::Flowing,
+        dialect: desk.dialect,
+        request_id: desk.request_id.clone(),
+    };
+    let settled = match shape {
+        AnswerShape::Whole => relay.gather(gateway).await?,
+        AnswerShape::Stream => None,
+    };
+    let mut head = landed.head;
+    head.headers = headers::for_caller(head.headers);
+    head.version = http::Version::HTTP_11;
+    desk.dress(&mut head.headers, Origin::Provider);
+    if let Some(Settled { cost, .. }) = settled
+        && let Ok(cost) = HeaderValue::from_str(&cost.to_string())
+    {
+        head.headers.insert("x-tollgate-cost-usd", cost);
+    }
+    let answer = if relay.stage == Stage::Over {
+        Answer::Whole(relay.out)
+    } else {
+        Answer::Relayed(Box::new(relay))
+    };
+    Ok(Response::from_parts(head, answer))
+}
+
+/// A provider that refuses the stored credential, or sends elsewhere, is no answer to the caller:
+/// the caller's own key is fine, and it must not be led to other addresses.
+fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Result<(), Refused> {
+    let kind = landed
+        .flight
+        .cargo()
+        .and_then(|cargo| cargo.failure().map(|failure| failure.kind));
+    let refused = match kind {
+        Some(FailureKind::CredentialRefused) => {
+            if landed.head.status == StatusCode::UNAUTHORIZED {
+                gateway
+                    .drains
+                    .credential_refused(landed.route.integration.id);
+            }
+            Refused::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_auth_failed",
+                "the provider refuses the integration's credential: its admin must replace it"
+                    .to_owned(),
+            )
+        }
+        Some(FailureKind::Redirect) => Refused::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_redirect",
+            "the provider answered with a redirect, which is never followed".to_owned(),
+        ),
+        _ => return Ok(()),
+    };
+    landed
+        .flight
+        .land(|cargo| cargo.settle_read(End::Clean, &mut |_| {}));
+    Err(refused.never_again())
+}
+
+impl Relay {
+    /// Gathers a whole answer until its cost is known. One that is larger than may be kept flows
+    /// on as a stream does.
+    async fn gather(&mut self, gateway: &Gateway) -> Result<Option<Settled>, Refused> {
+        let most = gateway.config.whole_answer_bytes_max;
+        let declared = self
+            .flight
+            .cargo()
+            .and_then(|cargo| cargo.declared_bytes())
+            .unwrap_or(0);
+        if usize::try_from(declared).map_or(true, |bytes| bytes > most) {
+            return Ok(None);
+        }
+        let mut bytes: usize = 0;
+        loop {
+            let piece = poll_fn(|cx| match self.flight.cargo() {
+                Some(cargo) => cargo.poll_piece(cx),
+                None => Poll::Ready(None),
+            });
+            match piece.await {
+                Some(Ok(piece)) => {
+                    bytes = bytes.saturating_add(piece.len());
+                    self.pass(piece);
+                    if bytes > most {
+                        return Ok(None);
+                    }
+                }
+                None => {
+                    self.stage = Stage::Over;
+                    return Ok(self.land(End::Clean));
+                }
+                Some(Err(silence)) => {
+                    self.land(End::Broken);
+                    return Err(silent(silence, gateway));
+                }
+            }
+        }
+    }
+
+    /// The next piece for the caller.
+    pub(crate) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Broken>>> {
+        loop {
+            if let Some(piece) = self.out.pop_front() {
+                return Poll::Ready(Some(Ok(piece)));
+            }
+            match self.stage {
+                Stage::Flowing => {}
+                Stage::Breaking => {
+                    self.stage = Stage::Over;
+                    return Poll::Ready(Some(Err(Broken)));
+                }
+                Stage::Over => return Poll::Ready(None),
+            }
+            let next = match self.flight.cargo() {
+                Some(cargo) => ready!(cargo.poll_piece(cx)),
+                None => None,
+            };
+            match next {
+                Some(Ok(piece)) => self.pass(piece),
+                Some(Err(silence)) => self.break_off(silence),
+                None => self.end(),
+            }
+        }
+    }
+
+    fn pass(&mut self, piece: Bytes) {
+        let out = &mut self.out;
+        if let Some(cargo) = self.flight.cargo() {
+            cargo.meter(piece, &mut |piece| out.push_back(piece));
+        }
+    }
+
+    fn land(&mut self, end: End) -> Option<Settled> {
+        let out = &mut self.out;
+        self.flight
+            .land(|cargo| cargo.settle_read(end, &mut |piece| out.push_back(piece)))
+            .flatten()
+    }
+
+    /// The provider ended the answer. A stream that ends without its finish was cut on the way.
+    fn end(&mut self) {
+        if self
+            .flight
+            .cargo()
+            .is_some_and(|cargo| !cargo.has_said_all())
+        {
+            self.break_off(Silence::Broke);
+        } else {
+            self.land(End::Clean);
+            self.stage = Stage::Over;
+        }
+    }
+
+    fn break_off(&mut self, silence: Silence) {
+        self.land(End::Broken);
+        let (code, message) = match silence {
+            Silence::TooSlow => ("upstream_timeout", "the provider paused for too long"),
+            Silence::NotConnected | Silence::Broke => (
+                "upstream_broken",
+                "the provider's answer broke off before its end",
+            ),
+        };
+        let event = self.dialect.error_event(&ErrorBody {
+            status: StatusCode::BAD_GATEWAY,
+            error_type: None,
+            code,
+            message,
+            param: None,
+            tollgate: None,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+        });
+        self.out.push_back(event);
+        self.stage = Stage::Breaking;
+    }
+}

@@ -1,0 +1,218 @@
+//! Phase two: what is called, and through which integration.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
+use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
+use tollgate_providers::{Dialect, Operation, Provider, RequestFacts, registry};
+
+use crate::answer::Desk;
+use crate::error::Refused;
+use crate::exchange::Gateway;
+use crate::phase::identify::Caller;
+
+/// The most characters that a model's name may have.
+const MODEL_CHARS_MAX: usize = 100;
+
+/// What a request's path aims at.
+#[derive(Debug)]
+pub(crate) struct Aim {
+    pub(crate) operation: Operation,
+    dialect: Dialect,
+    model: Option<String>,
+}
+
+/// Everything that is known of a call before it is decided on.
+pub(crate) struct Route {
+    pub(crate) operation: Operation,
+    pub(crate) integration: Arc<Integration>,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) provider: &'static dyn Provider,
+    /// The model as the provider knows it.
+    pub(crate) model: Option<Arc<str>>,
+    pub(crate) body: Option<(Bytes, RequestFacts)>,
+    pub(crate) head: Parts,
+}
+
+impl std::fmt::Debug for Route {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let id = self.integration.id;
+        f.debug_struct("Route")
+            .field("operation", &self.operation)
+            .field("integration", &id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads the path, and tells the desk in which dialect to answer.
+pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
+    let path = head.uri.path();
+    let matched = Operation::route(&head.method, path, &head.headers);
+    desk.dialect = matched
+        .as_ref()
+        .map_or_else(|| guess(head), |matched| matched.dialect);
+    let matched = matched.ok_or_else(|| {
+        let message = format!("there is no {} {path} here", head.method);
+        Refused::new(StatusCode::NOT_FOUND, "unknown_path", message)
+    })?;
+    Ok(Aim {
+        operation: matched.operation,
+        dialect: matched.dialect,
+        model: matched.model.map(Cow::into_owned),
+    })
+}
+
+fn guess(head: &Parts) -> Dialect {
+    if head.headers.contains_key("anthropic-version") {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenAi
+    }
+}
+
+pub(crate) async fn resolve(
+    gateway: &Gateway,
+    caller: Caller,
+    head: Parts,
+    aim: Aim,
+    body: Incoming,
+) -> Result<Route, Refused> {
+    let body = if aim.operation.has_body() {
+        let bytes = whole_body(gateway, body).await?;
+        let facts =
+            RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
+        facts
+            .required_model()
+            .map_err(|error| Refused::request(&error))?;
+        Some((bytes, facts))
+    } else {
+        None
+    };
+    let asked = match &body {
+        Some((_, facts)) => facts.model().map(AsRef::as_ref),
+        None => aim.model.as_deref(),
+    };
+    let named = integration_header(&head)?;
+    let serves = |provider_type| {
+        registry::find(provider_type).is_some_and(|provider| answers(provider, &aim))
+    };
+    let (integration, rest) = caller
+        .key
+        .route(named, asked, serves)
+        .map_err(|refusal| no_route(&refusal))?;
+    let snapshot = Arc::clone(&integration.snapshot());
+    let provider = registry::find(snapshot.record.provider_type)
+        .filter(|provider| answers(*provider, &aim))
+        .ok_or_else(|| not_served(&snapshot, aim.operation))?;
+    let model = rest
+        .map(|rest| provider_model(rest, asked, body.as_ref(), &snapshot))
+        .transpose()?;
+    Ok(Route {
+        operation: aim.operation,
+        integration,
+        snapshot,
+        provider,
+        model,
+        body,
+        head,
+    })
+}
+
+fn answers(provider: &dyn Provider, aim: &Aim) -> bool {
+    let description = provider.describe();
+    description.dialect == aim.dialect && description.operations.contains(&aim.operation)
+}
+
+/// The model as the provider knows it: the name without the integration's, after aliases. The
+/// request's own allocation is used again where nothing changes.
+fn provider_model(
+    rest: &str,
+    asked: Option<&str>,
+    body: Option<&(Bytes, RequestFacts)>,
+    snapshot: &Snapshot,
+) -> Result<Arc<str>, Refused> {
+    let model = snapshot.config.model(rest);
+    if model.is_empty() || model.chars().nth(MODEL_CHARS_MAX).is_some() {
+        let message = format!("model: a model's name has 1 to {MODEL_CHARS_MAX} characters");
+        let refused = Refused::new(StatusCode::BAD_REQUEST, "invalid_model", message);
+        return Err(refused.about("model"));
+    }
+    let unchanged = body.and_then(|(_, facts)| facts.model());
+    match unchanged {
+        Some(same) if Some(model) == asked => Ok(Arc::clone(same)),
+        _ => Ok(model.into()),
+    }
+}
+
+fn integration_header(head: &Parts) -> Result<Option<&str>, Refused> {
+    let Some(value) = head.headers.get("x-tollgate-integration") else {
+        return Ok(None);
+    };
+    value.to_str().map(Some).map_err(|_not_text| {
+        let message = "x-tollgate-integration: an integration's id or name".to_owned();
+        Refused::new(StatusCode::BAD_REQUEST, "invalid_header", message)
+    })
+}
+
+async fn whole_body(gateway: &Gateway, body: Incoming) -> Result<Bytes, Refused> {
+    let most = gateway.config.body_bytes_max;
+    let declared = body.size_hint().lower();
+    if usize::try_from(declared).map_or(true, |bytes| bytes > most) {
+        return Err(too_large(most));
+    }
+    let patience = Duration::from_secs(gateway.config.body_seconds);
+    let collected = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
+    match collected {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large(most)),
+        Ok(Err(_)) => Err(Refused::new(
+            StatusCode::BAD_REQUEST,
+            "body_incomplete",
+            "the request's body ended early".to_owned(),
+        )),
+        Err(_) => Err(Refused::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            format!(
+                "the request's body did not come within {} seconds",
+                patience.as_secs()
+            ),
+        )
+        .never_again()),
+    }
+}
+
+fn too_large(most: usize) -> Refused {
+    Refused::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "request_too_large",
+        format!("the request's body is larger than {most} bytes"),
+    )
+}
+
+fn no_route(refusal: &RouteRefusal) -> Refused {
+    let (status, code) = match refusal {
+        RouteRefusal::UnknownIntegration(_) | RouteRefusal::NoneServes => {
+            (StatusCode::NOT_FOUND, "integration_not_found")
+        }
+        RouteRefusal::BoundElsewhere => (StatusCode::FORBIDDEN, "permission_denied"),
+        RouteRefusal::Ambiguous => (StatusCode::BAD_REQUEST, "integration_ambiguous"),
+    };
+    Refused::new(status, code, refusal.to_string())
+}
+
+fn not_served(snapshot: &Snapshot, operation: Operation) -> Refused {
+    let message = format!(
+        "the integration `{}` is of type {}, which does not serve {} on this path",
+        snapshot.record.name,
+        snapshot.record.provider_type,
+        operation.as_str()
+    );
+    Refused::new(StatusCode::NOT_FOUND, "operation_not_served", message)
+}

@@ -1,0 +1,102 @@
+//! Phase seven: the hold becomes what the call really used. Never fails the caller.
+
+use tollgate_app::metering::{Ending, Settled};
+use tollgate_core::TokenUsage;
+use tollgate_core::usage::UsageSource;
+use tollgate_providers::{Billed, End, Failure, Observed};
+
+use crate::flight::Silence;
+use crate::phase::admit::Admitted;
+
+/// How a call ended, as far as the gateway saw.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    /// An answer was read, whole or in part.
+    Observed {
+        /// What was seen.
+        observed: Observed,
+        /// The most input tokens that the request can have had.
+        input_bound: u64,
+        /// Whether it ended by itself.
+        end: End,
+    },
+    /// The provider answered with an error.
+    Failed(Failure),
+    /// Nothing was sent.
+    NotSent,
+    /// It was sent, and nothing is known of it.
+    Unknown(&'static str),
+}
+
+impl Outcome {
+    /// The outcome of a call to which no answer came.
+    pub(crate) const fn of_silence(silence: Silence) -> Self {
+        match silence {
+            Silence::NotConnected => Self::NotSent,
+            Silence::Broke => Self::Unknown("upstream_broken"),
+            Silence::TooSlow => Self::Unknown("upstream_timeout"),
+        }
+    }
+}
+
+/// Settles or releases; tells what it cost where that is known. A free call leaves no trace.
+pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
+    let Admitted::Held(hold) = admitted else {
+        return None;
+    };
+    let ending = match outcome {
+        Outcome::NotSent => {
+            hold.release();
+            return None;
+        }
+        Outcome::Observed {
+            observed,
+            input_bound,
+            end,
+        } => read(&observed, input_bound, end),
+        Outcome::Failed(failure) => Ending {
+            usage: match failure.billed {
+                Billed::No => Some((TokenUsage::NONE, UsageSource::Provider)),
+                Billed::Maybe => None,
+            },
+            error_code: Some(failure.code().into()),
+            error_message: None,
+        },
+        Outcome::Unknown(code) => Ending {
+            error_code: Some(code.into()),
+            ..Ending::default()
+        },
+    };
+    Some(hold.settle(ending))
+}
+
+/// The usage that the provider reported; else what was counted; a lie is charged as held.
+fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
+    if let Some(invalid) = &observed.invalid_usage {
+        return Ending {
+            usage: None,
+            error_code: Some("usage_out_of_bounds".into()),
+            error_message: Some(format!(
+                "the provider's usage is not credible: {}",
+                invalid.as_str()
+            )),
+        };
+    }
+    let cut = (end == End::Broken).then_some("upstream_broken");
+    let usage = match observed.usage {
+        Some(usage) => (usage, UsageSource::Provider),
+        None => (observed.counted(input_bound), UsageSource::Counted),
+    };
+    let error_code = if observed.error_seen {
+        Some("upstream_error_event")
+    } else {
+        cut
+    };
+    // A stream that was cut after its usage had come is whole as far as the books go.
+    let error_code = error_code.filter(|_| observed.usage.is_none() || !observed.complete);
+    Ending {
+        usage: Some(usage),
+        error_code: error_code.map(Into::into),
+        error_message: None,
+    }
+}

@@ -1,0 +1,105 @@
+//! The way to providers: pooled connections, and a request body that journals its call before
+//! the first byte leaves.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, ResponseFuture};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tollgate_app::metering::{Dispatch, DispatchError};
+use tollgate_providers::EditedBody;
+
+use crate::config::GatewayConfig;
+
+/// The pooled client.
+#[derive(Debug, Clone)]
+pub(crate) struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, Departure>,
+}
+
+/// A request body on its way out. The connection asks for its first piece when it is about to
+/// write the head; that is the moment the call is journaled as dispatched. A connection that is
+/// never made asks for nothing.
+#[derive(Debug)]
+pub(crate) struct Departure {
+    dispatch: Option<Arc<Dispatch>>,
+    pieces: VecDeque<Bytes>,
+    bytes: u64,
+}
+
+impl Upstream {
+    /// A client without redirects, proxies or retries of what may have been sent.
+    pub(crate) fn new(config: &GatewayConfig) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds)));
+        let https = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(Duration::from_secs(30))
+            .pool_max_idle_per_host(config.idle_connections_max)
+            .build(https);
+        Self { client }
+    }
+
+    pub(crate) fn send(&self, request: Request<Departure>) -> ResponseFuture {
+        self.client.request(request)
+    }
+}
+
+impl Departure {
+    /// The body of a call that is journaled when it leaves.
+    pub(crate) fn new(body: EditedBody, dispatch: Option<Arc<Dispatch>>) -> Self {
+        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        Self {
+            dispatch,
+            pieces: body.into_pieces().into(),
+            bytes,
+        }
+    }
+}
+
+impl Body for Departure {
+    type Data = Bytes;
+    type Error = DispatchError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, DispatchError>>> {
+        let this = self.get_mut();
+        if let Some(dispatch) = this.dispatch.take()
+            && let Err(refused) = dispatch.leave()
+        {
+            return Poll::Ready(Some(Err(refused)));
+        }
+        let piece = this.pieces.pop_front();
+        if let Some(piece) = &piece {
+            this.bytes = this
+                .bytes
+                .saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        }
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.dispatch.is_none() && self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes)
+    }
+}

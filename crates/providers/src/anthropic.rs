@@ -1,0 +1,104 @@
+//! Anthropic.
+
+use cus_models::CusProviderType;
+use http::{HeaderName, HeaderValue};
+use tollgate_core::config::IntegrationConfig;
+use tollgate_vault::Secret;
+
+use crate::credential::{self, CredentialError};
+use crate::dialect::Dialect;
+use crate::edit::{EditedBody, Edits};
+use crate::forwarding::Forwarded;
+use crate::meter::UsageChunk;
+use crate::openai;
+use crate::operation::Operation;
+use crate::provider::{Description, Outbound, PrepareCall, PrepareError, Presence, Provider};
+use crate::url::{Endpoint, UrlError, UrlPolicy};
+
+/// Anthropic itself, or a server that speaks like it.
+#[derive(Debug)]
+pub(crate) struct Anthropic;
+
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// What a caller that names no version is taken to speak.
+const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+static DESCRIPTION: Description = Description {
+    provider_type: CusProviderType::Anthropic,
+    title: "Anthropic",
+    dialect: Dialect::Anthropic,
+    default_url: Some("https://api.anthropic.com"),
+    credential: Presence::Required,
+    credential_fields: &[openai::API_KEY],
+    // No hard cap: every request of this dialect names its maximum.
+    config_fields: &[openai::BASE_URL, openai::ALIASES, openai::PRICES],
+    operations: &[
+        Operation::Messages,
+        Operation::CountTokens,
+        Operation::ListModels,
+        Operation::GetModel,
+    ],
+};
+
+static FORWARDED: Forwarded = Forwarded {
+    headers: &["anthropic-version", "anthropic-beta"],
+    query: &["beta", "limit", "after_id", "before_id"],
+    version: "/v1",
+};
+
+impl Provider for Anthropic {
+    fn describe(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    /// The address in a `base_url` as Anthropic's SDKs take it: without the version. One with
+    /// `/v1` at its end is taken to mean the same.
+    fn endpoint(
+        &self,
+        config: &IntegrationConfig,
+        policy: &UrlPolicy,
+    ) -> Result<Endpoint, UrlError> {
+        let own = DESCRIPTION.default_url;
+        let url = config.base_url.as_deref().or(own).ok_or(UrlError::Missing)?;
+        let endpoint = Endpoint::parse(url, policy)?;
+        let prefix = endpoint.prefix().strip_suffix("/v1").map(str::to_owned);
+        Ok(match prefix {
+            Some(prefix) => endpoint.with_prefix(&prefix),
+            None => endpoint,
+        })
+    }
+
+    fn check_credential(&self, credential: &Secret) -> Result<(), CredentialError> {
+        credential::api_key(credential, "").map(drop)
+    }
+
+    fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError> {
+        if !DESCRIPTION.operations.contains(&call.operation) {
+            return Err(PrepareError::Unserved(call.operation));
+        }
+        let uri = FORWARDED.uri(call)?;
+        let mut headers = FORWARDED.headers(call)?;
+        headers.entry(VERSION).or_insert(DEFAULT_VERSION);
+        let secret = call.credential.ok_or(PrepareError::NoCredential)?;
+        headers.insert(API_KEY, credential::api_key(secret, "")?);
+        let body = call.body.map_or_else(EditedBody::empty, |(body, facts)| {
+            let mut edits = Edits::of(facts);
+            if let Some(model) = call.model {
+                edits.model(facts, model);
+            }
+            edits.apply(body)
+        });
+        let method = call.operation.method();
+        Ok(Outbound { method, uri, headers, body, usage_chunk: UsageChunk::Keep })
+    }
+
+    fn probe(
+        &self,
+        endpoint: &Endpoint,
+        credential: Option<&Secret>,
+    ) -> Result<Outbound, PrepareError> {
+        openai::probe(self, endpoint, credential)
+    }
+}

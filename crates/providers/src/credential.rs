@@ -1,0 +1,87 @@
+//! A provider account's secret, opened only to become a header.
+
+use std::borrow::Cow;
+
+use http::HeaderValue;
+use serde::Deserialize;
+use tollgate_vault::Secret;
+
+/// The longest API key, in bytes.
+const API_KEY_MAX: usize = 4_096;
+
+/// Why a credential cannot be used. The text never contains any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// It begins like JSON, but is not the object that is expected.
+    #[error("the credential must be an object with the one member `api_key`, a text")]
+    Malformed,
+    /// The key is empty, too long, or could not stand in a header.
+    #[error("`api_key` must be 1 to 4096 visible ASCII characters without spaces")]
+    ApiKey,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ApiKey<'a> {
+    #[serde(borrow)]
+    api_key: Cow<'a, str>,
+}
+
+/// The header value of an API key: `scheme` and the key, marked as sensitive.
+///
+/// A credential that was entered through the API is a JSON object; one that a reference leads to
+/// may also be the bare key, as environment variables of providers usually are.
+pub(crate) fn api_key(secret: &Secret, scheme: &str) -> Result<HeaderValue, CredentialError> {
+    let text = secret.expose().trim();
+    let key = if text.starts_with('{') {
+        // The deserializer's own words may repeat what it read.
+        let fields: ApiKey<'_> = serde_json::from_str(text).or(Err(CredentialError::Malformed))?;
+        fields.api_key
+    } else {
+        Cow::Borrowed(text)
+    };
+    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.is_empty() || key.len() > API_KEY_MAX || !visible {
+        return Err(CredentialError::ApiKey);
+    }
+    let value = [scheme, &key].concat();
+    let mut value = HeaderValue::try_from(value).or(Err(CredentialError::ApiKey))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<HeaderValue, CredentialError> {
+        api_key(&Secret::new(text.to_owned()), "Bearer ")
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_object_or_bare_and_never_shown() {
+        for text in [r#"{"api_key":"sk-1"}"#, r#" {"api_key":"sk-\u0031"} "#, "sk-1\n"] {
+            let value = read(text).unwrap();
+            assert_eq!(value.as_bytes(), b"Bearer sk-1");
+            assert_eq!(format!("{value:?}"), "Sensitive");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_stand_in_a_header_is_refused_without_repeating_it() {
+        let table = [
+            ("{", CredentialError::Malformed),
+            (r#"{"api_key":5}"#, CredentialError::Malformed),
+            (r#"{"api_key":"canary","other":"canary"}"#, CredentialError::Malformed),
+            (r#"{"api_key":""}"#, CredentialError::ApiKey),
+            (r#"{"api_key":"canary\r\nhost: x"}"#, CredentialError::ApiKey),
+            (r#"{"api_key":"canary é"}"#, CredentialError::ApiKey),
+            ("", CredentialError::ApiKey),
+        ];
+        for (text, expected) in table {
+            let error = read(text).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            assert!(!error.to_string().contains("canary"));
+        }
+    }
+}

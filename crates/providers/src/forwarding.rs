@@ -1,0 +1,85 @@
+//! What of a caller's request goes on to a provider besides its body: little, and by name.
+
+use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, GetAll};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+
+use crate::operation::{self, Operation};
+use crate::provider::{PrepareCall, PrepareError};
+
+/// The header that tells a provider our id of the call, so that both sides' books can be joined.
+const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
+
+/// What a dialect lets through in addition to what all do.
+#[derive(Debug)]
+pub(crate) struct Forwarded {
+    /// Headers by name, in lower case.
+    pub(crate) headers: &'static [&'static str],
+    /// Members of the query by name.
+    pub(crate) query: &'static [&'static str],
+    /// What stands between the endpoint's prefix and the operation.
+    pub(crate) version: &'static str,
+}
+
+impl Forwarded {
+    /// The headers of the request to the provider, without the credential's. Only named headers
+    /// go on, and none that the caller declared to belong to its own connection.
+    pub(crate) fn headers(&self, call: &PrepareCall<'_>) -> Result<HeaderMap, PrepareError> {
+        let mut headers = HeaderMap::with_capacity(8);
+        let bound = ConnectionBound::of(call.headers);
+        for name in ["accept", "user-agent"].iter().chain(self.headers) {
+            for value in call.headers.get_all(*name) {
+                if !bound.contains(name) {
+                    headers.append(HeaderName::from_static(name), value.clone());
+                }
+            }
+        }
+        if call.operation.has_body() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        // Usage can only be read from what is not compressed.
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let id = HeaderValue::from_str(call.call_id.as_str()).or(Err(PrepareError::Unbuildable))?;
+        headers.insert(CLIENT_REQUEST_ID, id);
+        Ok(headers)
+    }
+
+    /// The URI of the request.
+    pub(crate) fn uri(&self, call: &PrepareCall<'_>) -> Result<Uri, PrepareError> {
+        let prefix = call.endpoint.prefix();
+        let mut path = [prefix, self.version, call.operation.tail()].concat();
+        if call.operation == Operation::GetModel {
+            operation::push_encoded(&mut path, call.model.ok_or(PrepareError::NoModel)?);
+        }
+        self.push_query(&mut path, call.query.unwrap_or_default());
+        call.endpoint.uri(path).or(Err(PrepareError::Unbuildable))
+    }
+
+    /// Adds the members of the query that go on.
+    fn push_query(&self, path: &mut String, query: &str) {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:-".contains(&byte);
+        let mut mark = '?';
+        for member in query.split('&') {
+            let Some((name, value)) = member.split_once('=') else { continue };
+            if self.query.contains(&name) && value.bytes().all(plain) {
+                path.push(mark);
+                path.push_str(member);
+                mark = '&';
+            }
+        }
+    }
+}
+
+/// The headers that a `Connection` header names.
+struct ConnectionBound<'h>(GetAll<'h, HeaderValue>);
+
+impl<'h> ConnectionBound<'h> {
+    fn of(headers: &'h HeaderMap) -> Self {
+        Self(headers.get_all(CONNECTION))
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        let options = self.0.iter().filter_map(|value| value.to_str().ok());
+        let mut names = options.flat_map(|value| value.split(','));
+        names.any(|option| option.trim().eq_ignore_ascii_case(name))
+    }
+}

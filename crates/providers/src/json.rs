@@ -1,0 +1,122 @@
+//! JSON as text: small steps over bytes that are known to be JSON, or may be anything.
+//!
+//! Nothing here fails: where the text is not what was expected, a step answers "not there".
+
+use std::ops::Range;
+
+use memchr::memmem::Finder;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The raw text of a member, also of one that is `null`; nothing when it is absent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Raw<'a>(pub(crate) Option<&'a RawValue>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
+    }
+}
+
+impl<'a> Raw<'a> {
+    /// The text of the value, unless absent.
+    pub(crate) fn text(self) -> Option<&'a str> {
+        self.0.map(RawValue::get)
+    }
+
+    /// The text of the value, unless absent or `null`.
+    pub(crate) fn present(self) -> Option<&'a str> {
+        self.text().filter(|text| *text != "null")
+    }
+
+    /// The text of the value when it is an object.
+    pub(crate) fn object(self) -> Option<&'a str> {
+        self.text().filter(|text| text.starts_with('{'))
+    }
+
+    /// Where the value stands in the text that it was borrowed from.
+    pub(crate) fn span(self, whole: &str) -> Option<Range<usize>> {
+        span_of(self.text()?, whole)
+    }
+}
+
+/// Where `part` stands in the text that it was borrowed from; none when it was not.
+pub(crate) fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
+    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+    let end = start.checked_add(part.len())?;
+    (whole.get(start..end)? == part).then_some(start..end)
+}
+
+/// The bytes after leading white space.
+pub(crate) fn skip_space(bytes: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    bytes.get(start..).unwrap_or_default()
+}
+
+/// The bytes before trailing white space.
+pub(crate) fn skip_space_back(bytes: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(0, |at| at.saturating_add(1));
+    bytes.get(..end).unwrap_or_default()
+}
+
+/// The bytes from the value on, when `after` begins with the colon that follows a name.
+pub(crate) fn value_after(after: &[u8]) -> Option<&[u8]> {
+    skip_space(after).strip_prefix(b":").map(skip_space)
+}
+
+/// The values of members called what `finder` looks for (a name in its quotes), each from its
+/// first byte to the end of `text`. A name inside a string cannot match, since its quotes would
+/// be escaped there; one at another depth can.
+pub(crate) fn values_named<'t>(
+    text: &'t [u8],
+    finder: &'t Finder<'static>,
+) -> impl Iterator<Item = &'t [u8]> {
+    let length = finder.needle().len();
+    finder.find_iter(text).filter_map(move |at| value_after(text.get(at.checked_add(length)?..)?))
+}
+
+/// Splits a string's text from what follows its closing quote; `text` begins after the opening
+/// quote. A string that does not end is given whole.
+pub(crate) fn split_string(text: &[u8]) -> (&[u8], &[u8]) {
+    let mut at = 0_usize;
+    while let Some(rest) = text.get(at..) {
+        let Some(found) = memchr::memchr2(b'"', b'\\', rest) else { break };
+        let stop = at.saturating_add(found);
+        if rest.get(found) == Some(&b'"') {
+            let after = text.get(stop.saturating_add(1)..).unwrap_or_default();
+            return (text.get(..stop).unwrap_or_default(), after);
+        }
+        at = stop.saturating_add(2);
+    }
+    (text, &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_ends_at_its_own_quote() {
+        assert_eq!(split_string(br#"a\"b\\" , 1"#), (&br#"a\"b\\"#[..], &b" , 1"[..]));
+        assert_eq!(split_string(b"cut\\"), (&b"cut\\"[..], &b""[..]));
+        assert_eq!(split_string(b""), (&b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn a_name_is_found_before_a_colon_only_and_never_in_a_string() {
+        let finder = Finder::new(b"\"usage\"");
+        let text = br#"{"a":"\"usage\":{","b":["usage"],"usage" : {1}"#;
+        let found: Vec<_> = values_named(text, &finder).collect();
+        assert_eq!(found, [b"{1}"]);
+    }
+
+    #[test]
+    fn a_part_is_found_where_it_was_borrowed_from() {
+        let whole = String::from("abcabc");
+        assert_eq!(span_of(whole.get(3..6).unwrap(), &whole), Some(3..6));
+        assert_eq!(span_of("elsewhere", &whole), None);
+        assert_eq!(skip_space_back(b"a \n"), b"a");
+    }
+}

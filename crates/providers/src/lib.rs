@@ -1,0 +1,45 @@
+//! How they speak: one file a provider; bytes in, bytes out.
+//!
+//! Nothing here reads or writes a socket. A request is read into [`RequestFacts`], a [`Provider`]
+//! turns it into an [`Outbound`], a [`Meter`] looks on while the answer passes, and a provider's
+//! refusal is put into the words of [`Failure`]. Nothing outside this crate knows a provider's
+//! URLs, headers or field names, and nothing here trusts what it reads: parsers do not index,
+//! do not recurse on foreign depth and do not wrap.
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)
+)]
+
+mod anthropic;
+mod credential;
+mod custom;
+mod dialect;
+mod edit;
+mod failure;
+mod forwarding;
+mod json;
+mod meter;
+mod openai;
+mod operation;
+mod probe;
+mod provider;
+pub mod registry;
+mod request;
+mod sse;
+mod url;
+
+pub use credential::CredentialError;
+pub use dialect::{Dialect, ErrorBody};
+pub use edit::EditedBody;
+pub use failure::{Billed, Failure, FailureKind};
+pub use meter::{AnswerShape, End, InvalidUsage, Meter, MeterPlan, Observed, UsageChunk};
+pub use operation::{Matched, Operation};
+pub use probe::ProbeOutcome;
+pub use provider::{
+    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
+};
+pub use request::{Bounds, RequestError, RequestFacts};
+pub use url::{Endpoint, Loopback, UrlError, UrlPolicy};
+
+#[cfg(test)]
+mod tests;

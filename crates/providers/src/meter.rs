@@ -1,0 +1,375 @@
+//! What an answer used, read while it passes.
+//!
+//! A meter sees every byte and changes none, with one documented exception: the usage that was
+//! asked for on the caller's behalf is taken out of a stream again. What the provider reports is
+//! not simply believed: see [`Observed::invalid_usage`].
+
+mod anthropic;
+mod counting;
+mod openai;
+mod usage;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use tollgate_core::TokenUsage;
+
+use crate::dialect::Dialect;
+use crate::operation::Operation;
+use crate::request::Bounds;
+use crate::sse::{Event, Found, Scanner};
+
+pub use usage::InvalidUsage;
+
+/// The largest answer that is kept to be read when it is not a stream, in bytes.
+const WHOLE_MAX: usize = 64 << 20;
+
+/// The longest name of a model that is believed, in bytes.
+const MODEL_MAX: usize = 100;
+
+/// How an answer comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnswerShape {
+    /// As one JSON text.
+    Whole,
+    /// As a stream of events.
+    Stream,
+}
+
+impl AnswerShape {
+    /// The shape that an answer's headers tell. A provider may answer a request for a stream
+    /// with an error that is none.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let stream = b"text/event-stream";
+        let named = kind.get(..stream.len()).is_some_and(|it| it.eq_ignore_ascii_case(stream));
+        if named { Self::Stream } else { Self::Whole }
+    }
+}
+
+/// What becomes of a stream's event that has usage and nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageChunk {
+    /// It goes to the caller, who asked for it.
+    Keep,
+    /// It is taken out, because it was asked for on the caller's behalf.
+    Strip,
+}
+
+/// What a meter has to know of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MeterPlan {
+    /// What becomes of the usage event.
+    pub usage_chunk: UsageChunk,
+    /// What reported usage may not exceed.
+    pub bounds: Bounds,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its connection ended as HTTP says it should.
+    Clean,
+    /// It broke off: half an event that was held back is not passed on, so that an error event
+    /// can follow.
+    Broken,
+}
+
+/// What a meter saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What the provider says was used, in disjoint classes; none while it has not said, or when
+    /// what it said cannot be.
+    pub usage: Option<TokenUsage>,
+    /// The input that the provider reported, without any output; known before the rest where a
+    /// stream begins with it.
+    pub input: Option<TokenUsage>,
+    /// Tokens of the output that passed, never fewer than were delivered: of each piece of text,
+    /// two ASCII letters or spaces are taken as one token and every other byte as one, and a
+    /// piece as one at least. Not above what the request allowed.
+    pub counted_output: u64,
+    /// Whether the answer came to the end that its dialect prescribes.
+    pub complete: bool,
+    /// Whether the provider said why the output ended.
+    pub finish_seen: bool,
+    /// Whether the provider reported an error in the answer.
+    pub error_seen: bool,
+    /// The model that answered, as the provider calls it.
+    pub model: Option<Box<str>>,
+    /// Why the provider's usage is not believed.
+    pub invalid_usage: Option<InvalidUsage>,
+}
+
+impl Observed {
+    /// The usage to charge when the provider's word is missing: its input where it reported that
+    /// much, else `input_bound` (see `RequestFacts::input_bound`), and the output that was counted.
+    #[must_use]
+    pub fn counted(&self, input_bound: u64) -> TokenUsage {
+        let input = self.input.unwrap_or(TokenUsage::plain(input_bound, 0));
+        TokenUsage { output: self.counted_output, ..input }
+    }
+}
+
+/// What a reader wants done with the event that it saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    /// It has usage and nothing else.
+    UsageOnly,
+}
+
+/// Looks on while one answer passes.
+#[derive(Debug)]
+pub struct Meter {
+    plan: MeterPlan,
+    reader: Reader,
+    observed: Observed,
+    flow: Flow,
+}
+
+#[derive(Debug)]
+enum Flow {
+    Whole { pieces: Vec<Bytes>, length: usize },
+    Stream(Stream),
+}
+
+#[derive(Debug, Default)]
+struct Stream {
+    scanner: Scanner,
+    /// Pieces of an event that has not ended; only kept where events may be taken out.
+    held: Vec<Bytes>,
+    /// Whether the event before was taken out, so that a LF that belongs to it is, too.
+    removed: bool,
+}
+
+#[derive(Debug)]
+enum Reader {
+    OpenAi(openai::Reader),
+    Anthropic(anthropic::Reader),
+}
+
+impl Reader {
+    fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) -> Fate {
+        match self {
+            Self::OpenAi(reader) => reader.see(event, observed, bounds),
+            Self::Anthropic(reader) => {
+                reader.see(event, observed, bounds);
+                Fate::Pass
+            }
+        }
+    }
+}
+
+impl Meter {
+    pub(crate) fn new(
+        dialect: Dialect,
+        operation: Operation,
+        shape: AnswerShape,
+        plan: MeterPlan,
+    ) -> Self {
+        let reader = match dialect {
+            Dialect::OpenAi => Reader::OpenAi(openai::Reader::new(operation)),
+            Dialect::Anthropic => Reader::Anthropic(anthropic::Reader::default()),
+        };
+        let flow = match shape {
+            AnswerShape::Whole => Flow::Whole { pieces: Vec::new(), length: 0 },
+            AnswerShape::Stream => Flow::Stream(Stream::default()),
+        };
+        Self { plan, reader, observed: Observed::default(), flow }
+    }
+
+    /// Looks at the next bytes and hands on what the caller is to get.
+    pub fn push(&mut self, chunk: &Bytes, out: &mut impl FnMut(Bytes)) {
+        let (reader, observed, plan) = (&mut self.reader, &mut self.observed, self.plan);
+        match &mut self.flow {
+            Flow::Whole { pieces, length } => {
+                *length = length.saturating_add(chunk.len());
+                if *length > WHOLE_MAX {
+                    pieces.clear();
+                } else if !chunk.is_empty() {
+                    pieces.push(chunk.clone());
+                }
+                pass(chunk.clone(), out);
+            }
+            Flow::Stream(stream) => {
+                let mut see = |found: &Found<'_>| see(found, reader, observed, plan.bounds);
+                if plan.usage_chunk == UsageChunk::Keep {
+                    stream.scanner.push(chunk, |found, _| {
+                        see(&found);
+                    });
+                    pass(chunk.clone(), out);
+                } else {
+                    stream.push_filtered(chunk, &mut see, out);
+                }
+            }
+        }
+        limit_count(observed, plan.bounds);
+    }
+
+    /// Ends the answer: reads what is left, and hands on what was held back.
+    pub fn finish(mut self, end: End, out: &mut impl FnMut(Bytes)) -> Observed {
+        match self.flow {
+            Flow::Whole { pieces, length } if length <= WHOLE_MAX => {
+                let whole = contiguous(pieces);
+                match &self.reader {
+                    Reader::OpenAi(reader) => {
+                        reader.whole(&whole, &mut self.observed, self.plan.bounds);
+                    }
+                    Reader::Anthropic(_) => {
+                        anthropic::whole(&whole, &mut self.observed, self.plan.bounds);
+                    }
+                }
+            }
+            Flow::Whole { .. } => {}
+            Flow::Stream(stream) => {
+                // Some servers leave out the blank line after the last event.
+                let last = Found::Event(stream.scanner.rest());
+                let fate = see(&last, &mut self.reader, &mut self.observed, self.plan.bounds);
+                let strips = self.plan.usage_chunk == UsageChunk::Strip;
+                if end == End::Clean && !(strips && fate == Fate::UsageOnly) {
+                    stream.held.into_iter().for_each(out);
+                }
+            }
+        }
+        limit_count(&mut self.observed, self.plan.bounds);
+        self.observed
+    }
+
+    /// What was seen so far, for an answer that nobody waits for any more.
+    #[must_use]
+    pub fn observed(&self) -> Observed {
+        self.observed.clone()
+    }
+
+    /// Whether the answer came to the end that its dialect prescribes.
+    pub const fn is_complete(&self) -> bool {
+        self.observed.complete
+    }
+
+    /// Whether what was handed on ends where an event ends, so that another can follow.
+    #[must_use]
+    pub fn between_events(&self) -> bool {
+        match &self.flow {
+            Flow::Whole { .. } => false,
+            Flow::Stream(stream) => {
+                stream.scanner.is_between_events()
+                    || (self.plan.usage_chunk == UsageChunk::Strip && !stream.scanner.is_skipping())
+            }
+        }
+    }
+}
+
+impl Stream {
+    /// Hands on all events but those that have only usage. Only bytes of an event that has not
+    /// ended are held back.
+    fn push_filtered(
+        &mut self,
+        chunk: &Bytes,
+        see: &mut impl FnMut(&Found<'_>) -> Fate,
+        out: &mut impl FnMut(Bytes),
+    ) {
+        let Self { scanner, held, removed } = self;
+        // Everything before `from` is handed on or taken out; `ended` is where the last event ends.
+        let (mut from, mut ended) = (0_usize, 0_usize);
+        scanner.push(chunk, |found, end| {
+            if found == Found::Tail {
+                if *removed {
+                    from = end;
+                }
+            } else if see(&found) == Fate::UsageOnly {
+                *removed = true;
+                held.clear();
+                pass(part(chunk, from, ended), out);
+                from = end;
+            } else {
+                *removed = false;
+                held.drain(..).for_each(&mut *out);
+            }
+            ended = end;
+        });
+        if scanner.is_skipping() {
+            held.drain(..).for_each(&mut *out);
+            ended = chunk.len();
+        }
+        pass(part(chunk, from, ended), out);
+        let rest = part(chunk, ended, chunk.len());
+        if !rest.is_empty() {
+            held.push(rest);
+        }
+    }
+}
+
+fn see(found: &Found<'_>, reader: &mut Reader, observed: &mut Observed, bounds: Bounds) -> Fate {
+    match found {
+        Found::Tail => Fate::Pass,
+        Found::Event(bytes) => reader.see(&Event::parse(bytes), observed, bounds),
+        Found::TooLarge(length) => {
+            // Not read, but not free either.
+            observed.count(u64::try_from(*length).unwrap_or(u64::MAX));
+            Fate::Pass
+        }
+    }
+}
+
+impl Observed {
+    fn count(&mut self, tokens: u64) {
+        self.counted_output = self.counted_output.saturating_add(tokens);
+    }
+
+    /// Takes the provider's word, or why it is not believed; a later word replaces it.
+    fn report(&mut self, usage: Result<Option<TokenUsage>, InvalidUsage>, bounds: Bounds) {
+        match usage.and_then(|usage| usage.map(|it| usage::within(it, bounds)).transpose()) {
+            Ok(None) => {}
+            Ok(Some(usage)) => {
+                self.usage = Some(usage);
+                self.invalid_usage = None;
+            }
+            Err(invalid) => {
+                self.usage = None;
+                self.invalid_usage = Some(invalid);
+            }
+        }
+    }
+
+    fn name_model(&mut self, model: Option<&str>) {
+        let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
+        let fits = |name: &String| {
+            !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
+        };
+        self.model = name.filter(fits).map(String::into_boxed_str);
+    }
+}
+
+/// More than the request allowed cannot have been delivered.
+fn limit_count(observed: &mut Observed, bounds: Bounds) {
+    observed.counted_output = observed.counted_output.min(bounds.tokens_out);
+}
+
+fn pass(bytes: Bytes, out: &mut impl FnMut(Bytes)) {
+    if !bytes.is_empty() {
+        out(bytes);
+    }
+}
+
+/// A slice that is empty where the span is not inside the chunk.
+fn part(chunk: &Bytes, from: usize, to: usize) -> Bytes {
+    chunk.get(from..to).map_or_else(Bytes::new, |inside| chunk.slice_ref(inside))
+}
+
+/// One text of all pieces; copied only when there are several.
+fn contiguous(pieces: Vec<Bytes>) -> Bytes {
+    let mut pieces = pieces.into_iter();
+    match (pieces.next(), pieces.as_slice()) {
+        (None, _) => Bytes::new(),
+        (Some(only), []) => only,
+        (Some(first), _) => {
+            let mut whole = Vec::from(first);
+            pieces.for_each(|piece| whole.extend_from_slice(&piece));
+            whole.into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

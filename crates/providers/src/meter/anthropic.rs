@@ -1,0 +1,149 @@
+//! Answers in Anthropic's dialect.
+//!
+//! A tool's input is raw JSON in these answers and may have a `usage` of its own, so nothing is
+//! taken from a text that was only searched: what is not a piece of output is parsed.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+
+use super::Observed;
+use super::counting::{tokens_named, value_tokens};
+use super::usage::{AnthropicCounts, InvalidUsage};
+use crate::json::Raw;
+use crate::request::Bounds;
+use crate::sse::Event;
+
+struct Needles {
+    delta: Finder<'static>,
+    block: Finder<'static>,
+    result: Finder<'static>,
+}
+
+static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
+    delta: Finder::new(b"\"delta\""),
+    block: Finder::new(b"\"content_block\""),
+    result: Finder::new(b"_tool_result\""),
+});
+
+/// Reads a stream's events.
+#[derive(Debug, Default)]
+pub(super) struct Reader {
+    counts: AnthropicCounts,
+    /// A count that could not be read, so that those that follow do not hide it.
+    invalid: Option<InvalidUsage>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Told<'a> {
+    #[serde(borrow)]
+    r#type: Raw<'a>,
+    message: Raw<'a>,
+    delta: Raw<'a>,
+    usage: Raw<'a>,
+    error: Raw<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Message<'a> {
+    #[serde(borrow)]
+    r#type: Raw<'a>,
+    model: Raw<'a>,
+    usage: Raw<'a>,
+    stop_reason: Raw<'a>,
+    content: Raw<'a>,
+    error: Raw<'a>,
+}
+
+impl Reader {
+    /// Reads one event of a stream.
+    pub(super) fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) {
+        match event.name {
+            Some(b"content_block_delta") => {
+                observed.count(tokens_named(&event.data, &NEEDLES.delta).max(1));
+            }
+            Some(b"content_block_start") => count_block(&event.data, observed),
+            Some(b"content_block_stop" | b"ping") => {}
+            _ => self.read(&event.data, observed, bounds),
+        }
+    }
+
+    fn read(&mut self, data: &[u8], observed: &mut Observed, bounds: Bounds) {
+        let Some(told) = parse::<Told<'_>>(data) else { return };
+        match told.r#type.text() {
+            Some(r#""message_start""#) => {
+                let message = told.message.object().and_then(|text| parse(text.as_bytes()));
+                let message: Message<'_> = message.unwrap_or_default();
+                observed.name_model(message.model.present());
+                self.take(message.usage);
+                observed.input = self.counts.input().ok().flatten();
+            }
+            Some(r#""message_delta""#) => {
+                let delta = told.delta.object().and_then(|text| parse(text.as_bytes()));
+                let delta: Message<'_> = delta.unwrap_or_default();
+                observed.finish_seen |= delta.stop_reason.present().is_some();
+                if self.take(told.usage) {
+                    let all = self.invalid.map_or_else(|| self.counts.all(), Err);
+                    observed.report(all, bounds);
+                }
+            }
+            Some(r#""message_stop""#) => observed.complete = true,
+            Some(r#""error""#) => observed.error_seen = true,
+            // Without the name of the event, which some servers leave out.
+            Some(r#""content_block_delta""#) => {
+                observed.count(tokens_named(data, &NEEDLES.delta).max(1));
+            }
+            Some(r#""content_block_start""#) => count_block(data, observed),
+            _ => observed.error_seen |= told.error.present().is_some(),
+        }
+    }
+
+    /// Takes the counts of an event; whether it has any.
+    fn take(&mut self, usage: Raw<'_>) -> bool {
+        match self.counts.take(usage) {
+            Ok(said) => said,
+            Err(invalid) => {
+                self.invalid = Some(invalid);
+                true
+            }
+        }
+    }
+}
+
+/// Counts what a block begins with, unless the provider's own tools found it.
+fn count_block(data: &[u8], observed: &mut Observed) {
+    if NEEDLES.result.find(data).is_none() {
+        observed.count(tokens_named(data, &NEEDLES.block));
+    }
+}
+
+/// Reads an answer that is no stream.
+pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
+    let Some(message) = parse::<Message<'_>>(body) else { return };
+    observed.complete = true;
+    observed.finish_seen = message.stop_reason.present().is_some();
+    observed.error_seen = message.error.present().is_some();
+    observed.name_model(message.model.present());
+    let mut counts = AnthropicCounts::default();
+    let is_message = message.r#type.text() == Some(r#""message""#);
+    match counts.take(message.usage) {
+        Ok(true) if is_message => {
+            observed.input = counts.input().ok().flatten();
+            observed.report(counts.all(), bounds);
+        }
+        Ok(_) => {}
+        Err(invalid) => observed.report(Err(invalid), bounds),
+    }
+    if observed.usage.is_none() {
+        observed.count(value_tokens(message.content.text().unwrap_or_default().as_bytes()));
+    }
+}
+
+/// The members of an object; none when it is none, or has one of them twice.
+fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+    let text = std::str::from_utf8(data).ok()?;
+    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+}

@@ -1,0 +1,122 @@
+//! Answers in OpenAI's dialect.
+//!
+//! Most events of a stream carry a few letters: they are counted without being parsed. An event
+//! is parsed when its text may hold usage, an error or the model's name. A name cannot be found
+//! inside a string, because its quotes are escaped there; the parser has the last word.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::counting::{tokens_named, value_tokens};
+use super::usage::{self, Output};
+use super::{Fate, Observed};
+use crate::json::{Raw, values_named};
+use crate::operation::Operation;
+use crate::request::Bounds;
+use crate::sse::Event;
+
+struct Needles {
+    usage: Finder<'static>,
+    error: Finder<'static>,
+    finish: Finder<'static>,
+    delta: Finder<'static>,
+    text: Finder<'static>,
+}
+
+static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
+    usage: Finder::new(b"\"usage\""),
+    error: Finder::new(b"\"error\""),
+    finish: Finder::new(b"\"finish_reason\""),
+    delta: Finder::new(b"\"delta\""),
+    text: Finder::new(b"\"text\""),
+});
+
+/// Reads a stream's events, or a whole answer.
+#[derive(Debug)]
+pub(super) struct Reader {
+    operation: Operation,
+    /// How many events may still be parsed to learn the model's name.
+    looks: u8,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    model: Raw<'a>,
+    usage: Raw<'a>,
+    error: Raw<'a>,
+    choices: Raw<'a>,
+}
+
+impl Reader {
+    pub(super) const fn new(operation: Operation) -> Self {
+        Self { operation, looks: 3 }
+    }
+
+    /// Reads one event of a stream.
+    pub(super) fn see(
+        &mut self,
+        event: &Event<'_>,
+        observed: &mut Observed,
+        bounds: Bounds,
+    ) -> Fate {
+        let data: &[u8] = &event.data;
+        if data.trim_ascii() == b"[DONE]" {
+            observed.complete = true;
+            return Fate::Pass;
+        }
+        let pieces =
+            if self.operation == Operation::Completions { &NEEDLES.text } else { &NEEDLES.delta };
+        observed.count(tokens_named(data, pieces));
+        observed.finish_seen |=
+            values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
+        let has_usage = values_named(data, &NEEDLES.usage).any(|value| value.starts_with(b"{"));
+        let seeks_model = observed.model.is_none() && self.looks > 0;
+        if !has_usage && !seeks_model && !event.mentions(&NEEDLES.error) {
+            return Fate::Pass;
+        }
+        self.looks = self.looks.saturating_sub(1);
+        let Some(answer) = parse(data) else { return Fate::Pass };
+        self.take(&answer, observed, bounds);
+        let only_usage = answer.usage.object().is_some() && is_empty_list(answer.choices);
+        if only_usage { Fate::UsageOnly } else { Fate::Pass }
+    }
+
+    /// Reads an answer that is no stream.
+    pub(super) fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
+        let Some(answer) = parse(body) else { return };
+        observed.complete = true;
+        self.take(&answer, observed, bounds);
+        let choices = answer.choices.text().unwrap_or_default().as_bytes();
+        observed.finish_seen =
+            values_named(choices, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
+        if observed.usage.is_none() {
+            observed.count(value_tokens(choices));
+        }
+    }
+
+    fn take(&self, answer: &Answer<'_>, observed: &mut Observed, bounds: Bounds) {
+        let output =
+            if self.operation.may_stream() { Output::Tokens } else { Output::Nothing };
+        observed.report(usage::openai(answer.usage, output), bounds);
+        observed.error_seen |= answer.error.present().is_some();
+        if observed.model.is_none() {
+            observed.name_model(answer.model.present());
+        }
+    }
+}
+
+/// The members of an answer; none when it is not a JSON object, or has one of them twice.
+fn parse(data: &[u8]) -> Option<Answer<'_>> {
+    let text = std::str::from_utf8(data).ok()?;
+    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+}
+
+fn is_empty_list(raw: Raw<'_>) -> bool {
+    let list = raw.text().map(serde_json::from_str::<[IgnoredAny; 0]>);
+    list.is_some_and(|list| list.is_ok())
+}

@@ -1,0 +1,209 @@
+//! OpenAI, and what every server that speaks like it has in common.
+
+use cus_models::CusProviderType;
+use http::header::AUTHORIZATION;
+use http::HeaderMap;
+use tollgate_core::CallId;
+use tollgate_core::config::IntegrationConfig;
+use tollgate_vault::Secret;
+
+use crate::credential::{self, CredentialError};
+use crate::dialect::Dialect;
+use crate::edit::{CapMember, EditedBody, Edits};
+use crate::forwarding::Forwarded;
+use crate::meter::UsageChunk;
+use crate::operation::Operation;
+use crate::provider::{
+    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
+};
+use crate::url::{Endpoint, UrlError, UrlPolicy};
+
+/// OpenAI itself.
+#[derive(Debug)]
+pub(crate) struct OpenAi;
+
+/// The operations of the dialect.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::ChatCompletions,
+    Operation::Completions,
+    Operation::Embeddings,
+    Operation::ListModels,
+    Operation::GetModel,
+];
+
+/// The key of an account.
+pub(crate) const API_KEY: Field = Field {
+    name: "api_key",
+    title: "API key",
+    hint: "a key of the account that pays",
+    kind: FieldKind::Secret,
+    presence: Presence::Required,
+};
+
+/// Where the provider is, if not at its usual address.
+pub(crate) const BASE_URL: Field = Field {
+    name: "base_url",
+    title: "Base URL",
+    hint: "as in the official SDK; needed only for another address than the usual one",
+    kind: FieldKind::Url,
+    presence: Presence::Optional,
+};
+
+/// Model names of one's own.
+pub(crate) const ALIASES: Field = Field {
+    name: "aliases",
+    title: "Aliases",
+    hint: "names that callers may use, each with the provider's name of the model",
+    kind: FieldKind::Map,
+    presence: Presence::Optional,
+};
+
+/// Prices of one's own.
+pub(crate) const PRICES: Field = Field {
+    name: "prices",
+    title: "Prices",
+    hint: "model names, each with its nano-dollars per million tokens by class",
+    kind: FieldKind::Map,
+    presence: Presence::Optional,
+};
+
+/// Whether the provider is told the maximum that is held.
+pub(crate) const HARD_CAP: Field = Field {
+    name: "hard_cap",
+    title: "Hard cap",
+    hint: "write an output maximum into requests that have none, so that limits hold exactly",
+    kind: FieldKind::Switch,
+    presence: Presence::Optional,
+};
+
+/// The maximum of requests that name none.
+pub(crate) const OUTPUT_TOKENS: Field = Field {
+    name: "default_max_output_tokens",
+    title: "Default output maximum",
+    hint: "tokens held for a request that names no maximum",
+    kind: FieldKind::Count,
+    presence: Presence::Optional,
+};
+
+static DESCRIPTION: Description = Description {
+    provider_type: CusProviderType::OpenAi,
+    title: "OpenAI",
+    dialect: Dialect::OpenAi,
+    default_url: Some("https://api.openai.com/v1"),
+    credential: Presence::Required,
+    credential_fields: &[API_KEY],
+    config_fields: &[BASE_URL, ALIASES, PRICES, HARD_CAP, OUTPUT_TOKENS],
+    operations: OPERATIONS,
+};
+
+static FORWARDED: Forwarded = Forwarded { headers: &["openai-beta"], query: &[], version: "" };
+
+impl Provider for OpenAi {
+    fn describe(&self) -> &'static Description {
+        &DESCRIPTION
+    }
+
+    fn endpoint(
+        &self,
+        config: &IntegrationConfig,
+        policy: &UrlPolicy,
+    ) -> Result<Endpoint, UrlError> {
+        endpoint(&DESCRIPTION, config, policy)
+    }
+
+    fn check_credential(&self, credential: &Secret) -> Result<(), CredentialError> {
+        credential::api_key(credential, "").map(drop)
+    }
+
+    fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError> {
+        // The newer name also bounds reasoning, and the older is refused by newer models.
+        prepare(&DESCRIPTION, call, CapMember::MaxCompletionTokens)
+    }
+
+    fn probe(
+        &self,
+        endpoint: &Endpoint,
+        credential: Option<&Secret>,
+    ) -> Result<Outbound, PrepareError> {
+        probe(self, endpoint, credential)
+    }
+}
+
+/// The address in a `base_url` as OpenAI's SDKs take it: with the version. Where it has no path
+/// at all, `/v1` is meant; any other path is taken as it is.
+pub(crate) fn endpoint(
+    description: &Description,
+    config: &IntegrationConfig,
+    policy: &UrlPolicy,
+) -> Result<Endpoint, UrlError> {
+    let url = config.base_url.as_deref().or(description.default_url).ok_or(UrlError::Missing)?;
+    let endpoint = Endpoint::parse(url, policy)?;
+    Ok(if endpoint.prefix().is_empty() { endpoint.with_prefix("/v1") } else { endpoint })
+}
+
+/// The request to a server that speaks the dialect; `chat_cap` is what it calls chat's maximum.
+pub(crate) fn prepare(
+    description: &Description,
+    call: &PrepareCall<'_>,
+    chat_cap: CapMember,
+) -> Result<Outbound, PrepareError> {
+    if !description.operations.contains(&call.operation) {
+        return Err(PrepareError::Unserved(call.operation));
+    }
+    let uri = FORWARDED.uri(call)?;
+    let mut headers = FORWARDED.headers(call)?;
+    match call.credential {
+        Some(secret) => {
+            headers.insert(AUTHORIZATION, credential::api_key(secret, "Bearer ")?);
+        }
+        None if description.credential == Presence::Required => {
+            return Err(PrepareError::NoCredential);
+        }
+        None => {}
+    }
+    let (body, usage_chunk) = body(call, chat_cap);
+    Ok(Outbound { method: call.operation.method(), uri, headers, body, usage_chunk })
+}
+
+/// The body with the documented edits, and what becomes of the usage that it now asks for.
+fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk) {
+    let Some((body, facts)) = call.body else { return (EditedBody::empty(), UsageChunk::Keep) };
+    let mut edits = Edits::of(facts);
+    if let Some(model) = call.model {
+        edits.model(facts, model);
+    }
+    let mut usage_chunk = UsageChunk::Keep;
+    if facts.streams() && !facts.wants_usage() {
+        edits.include_usage(&facts.places);
+        usage_chunk = UsageChunk::Strip;
+    }
+    let speaks = call.operation.may_stream();
+    if call.config.hard_cap && speaks && facts.output_maximum().is_none() {
+        let member = match call.operation {
+            Operation::ChatCompletions => chat_cap,
+            _ => CapMember::MaxTokens,
+        };
+        edits.cap(&facts.places, member, facts.output_allowance(call.config, call.prices));
+    }
+    (edits.apply(body), usage_chunk)
+}
+
+/// A request for the list of models.
+pub(crate) fn probe(
+    provider: &dyn Provider,
+    endpoint: &Endpoint,
+    credential: Option<&Secret>,
+) -> Result<Outbound, PrepareError> {
+    provider.prepare(&PrepareCall {
+        operation: Operation::ListModels,
+        call_id: &CallId::generate(),
+        headers: &HeaderMap::new(),
+        query: None,
+        endpoint,
+        config: &IntegrationConfig::default(),
+        credential,
+        model: None,
+        prices: None,
+        body: None,
+    })
+}

@@ -1,0 +1,215 @@
+//! What a caller can ask for, and how a path says so.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method};
+use serde::Serialize;
+
+use crate::dialect::Dialect;
+
+/// One kind of request that the gateway serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// OpenAI's chat.
+    ChatCompletions,
+    /// OpenAI's older text completion.
+    Completions,
+    /// Vectors for texts.
+    Embeddings,
+    /// The list of models.
+    ListModels,
+    /// One model.
+    GetModel,
+    /// Anthropic's chat.
+    Messages,
+    /// How many tokens a message would have.
+    CountTokens,
+}
+
+/// A request that the gateway serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Matched<'p> {
+    /// What is asked for.
+    pub operation: Operation,
+    /// Whose words the caller speaks, and wants to be answered in.
+    pub dialect: Dialect,
+    /// The model that the path names, decoded; only for [`Operation::GetModel`].
+    pub model: Option<Cow<'p, str>>,
+}
+
+impl Operation {
+    /// The operation behind a method and a path without its query; none when there is no such
+    /// route. A model list is Anthropic's when the request has an `anthropic-version`.
+    #[must_use]
+    pub fn route<'p>(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Matched<'p>> {
+        let tail = path.strip_prefix("/v1/")?;
+        let (operation, dialect) = match (method, tail) {
+            (&Method::POST, "chat/completions") => (Self::ChatCompletions, Dialect::OpenAi),
+            (&Method::POST, "completions") => (Self::Completions, Dialect::OpenAi),
+            (&Method::POST, "embeddings") => (Self::Embeddings, Dialect::OpenAi),
+            (&Method::POST, "messages") => (Self::Messages, Dialect::Anthropic),
+            (&Method::POST, "messages/count_tokens") => (Self::CountTokens, Dialect::Anthropic),
+            (&Method::GET, "models") => (Self::ListModels, Dialect::of_models(headers)),
+            (&Method::GET, _) => {
+                let model = model_id(tail.strip_prefix("models/")?)?;
+                let dialect = Dialect::of_models(headers);
+                return Some(Matched { operation: Self::GetModel, dialect, model: Some(model) });
+            }
+            _ => return None,
+        };
+        Some(Matched { operation, dialect, model: None })
+    }
+
+    /// Whether providers charge for it, so that it needs a hold and leaves a row.
+    pub const fn is_billed(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Messages
+        )
+    }
+
+    /// Whether the answer may be a stream of events.
+    pub const fn may_stream(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions | Self::Messages)
+    }
+
+    /// Whether the request carries a JSON body.
+    pub const fn has_body(self) -> bool {
+        !matches!(self, Self::ListModels | Self::GetModel)
+    }
+
+    /// The name that stands in metrics and descriptions.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::ListModels => "list_models",
+            Self::GetModel => "get_model",
+            Self::Messages => "messages",
+            Self::CountTokens => "count_tokens",
+        }
+    }
+
+    /// The HTTP method.
+    #[must_use]
+    pub const fn method(self) -> Method {
+        if self.has_body() { Method::POST } else { Method::GET }
+    }
+
+    /// The path after the version, without the model of [`Self::GetModel`].
+    pub(crate) const fn tail(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/chat/completions",
+            Self::Completions => "/completions",
+            Self::Embeddings => "/embeddings",
+            Self::ListModels => "/models",
+            Self::GetModel => "/models/",
+            Self::Messages => "/messages",
+            Self::CountTokens => "/messages/count_tokens",
+        }
+    }
+}
+
+/// A model's id out of a path: no empty, `.` or `..` segment, decoded or not, and nothing that
+/// an id has no use for.
+fn model_id(encoded: &str) -> Option<Cow<'_, str>> {
+    let id = decoded(encoded)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-@+/ ".contains(&byte);
+    let whole = id.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    (whole && id.len() <= 200 && id.bytes().all(plain)).then_some(id)
+}
+
+/// Undoes percent-encoding once; none when it is not well-formed.
+fn decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+            bytes.push(u8::try_from(high.checked_mul(16)?.checked_add(low)?).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
+
+/// A model's id as one segment of a path.
+pub(crate) fn push_encoded(path: &mut String, id: &str) {
+    for byte in id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-~:@".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                path.extend(char::from_digit(u32::from(digit), 16).map(|it| it.to_ascii_uppercase()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route<'p>(method: &Method, path: &'p str) -> Option<Matched<'p>> {
+        Operation::route(method, path, &HeaderMap::new())
+    }
+
+    #[test]
+    fn every_served_path_has_its_operation() {
+        let table = [
+            (Method::POST, "/v1/chat/completions", Operation::ChatCompletions, Dialect::OpenAi),
+            (Method::POST, "/v1/completions", Operation::Completions, Dialect::OpenAi),
+            (Method::POST, "/v1/embeddings", Operation::Embeddings, Dialect::OpenAi),
+            (Method::POST, "/v1/messages", Operation::Messages, Dialect::Anthropic),
+            (Method::POST, "/v1/messages/count_tokens", Operation::CountTokens, Dialect::Anthropic),
+            (Method::GET, "/v1/models", Operation::ListModels, Dialect::OpenAi),
+        ];
+        for (method, path, operation, dialect) in table {
+            assert_eq!(route(&method, path), Some(Matched { operation, dialect, model: None }));
+            assert_eq!(operation.method(), method);
+        }
+    }
+
+    #[test]
+    fn a_near_miss_is_no_route() {
+        for path in ["/v1/chat/completions/", "/v1//messages", "/V1/messages", "/v1/", "/", ""] {
+            assert_eq!(route(&Method::POST, path), None, "{path}");
+        }
+        assert_eq!(route(&Method::GET, "/v1/messages"), None);
+        assert_eq!(route(&Method::DELETE, "/v1/models/x"), None);
+    }
+
+    #[test]
+    fn a_model_list_is_answered_in_the_dialect_of_its_header() {
+        let mut headers = HeaderMap::new();
+        headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
+        let matched = Operation::route(&Method::GET, "/v1/models", &headers).unwrap();
+        assert_eq!(matched.dialect, Dialect::Anthropic);
+    }
+
+    #[test]
+    fn a_model_in_the_path_is_decoded_and_cannot_climb() {
+        let model = |path: &str| route(&Method::GET, path)?.model.map(Cow::into_owned);
+        assert_eq!(model("/v1/models/gpt-4o").as_deref(), Some("gpt-4o"));
+        assert_eq!(model("/v1/models/meta%2Fllama-3%3A8b").as_deref(), Some("meta/llama-3:8b"));
+        for path in ["", "..", "a/../b", "%2e%2e/x", "a%2F..%2Fb", "a%00", "a%0d%0ab", "%zz", "%e9", "a%3Fb", "a#b"] {
+            assert_eq!(model(&format!("/v1/models/{path}")), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_encoded_as_one_segment() {
+        let mut path = String::new();
+        push_encoded(&mut path, "a/b c?é");
+        assert_eq!(path, "a%2Fb%20c%3F%C3%A9");
+    }
+}

@@ -1,0 +1,343 @@
+//! What a request's body says that limits, routing and metering need, read in one pass.
+//!
+//! The body is not turned into a tree: known top-level members are taken as raw text, all others
+//! are skipped without recursion. What is read is exactly what is forwarded, so a member that
+//! matters and stands there twice is refused; a name in other letters (`Model`) is not ours.
+
+mod hold;
+mod parts;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use tollgate_core::tokens::TOKENS_MAX;
+
+use crate::json::{Raw, skip_space, span_of};
+use crate::operation::Operation;
+use parts::Parts;
+
+pub use hold::Bounds;
+
+/// The most choices that one request may ask for.
+const CHOICES_MAX: u64 = 1_024;
+
+/// The longest name of a model, in bytes, with the integration's name before it.
+const MODEL_MAX: usize = 400;
+
+/// Why a request's body cannot be served. The text is for the caller.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The body is not a JSON object.
+    #[error("the request body is not a valid JSON object: {0}")]
+    Malformed(String),
+    /// A member that decides about the call stands there more than once.
+    #[error("`{0}` stands in the request body more than once; send it once")]
+    Duplicate(&'static str),
+    /// A member is missing.
+    #[error("the request body has no `{0}`; add it")]
+    Missing(&'static str),
+    /// A member is of the wrong kind.
+    #[error("`{param}` must be {expected}")]
+    Wrong {
+        /// The member.
+        param: &'static str,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// The request could use more than can be counted or booked.
+    #[error("the request asks for more output than can be booked; lower `{0}`")]
+    Unbookable(&'static str),
+}
+
+impl RequestError {
+    /// The stable code of the error.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "invalid_json",
+            Self::Duplicate(_) => "duplicate_parameter",
+            Self::Missing(_) => "missing_parameter",
+            Self::Wrong { .. } | Self::Unbookable(_) => "invalid_parameter",
+        }
+    }
+
+    /// The member of the request that is at fault.
+    #[must_use]
+    pub const fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Malformed(_) => None,
+            Self::Duplicate(param) | Self::Missing(param) | Self::Unbookable(param) => Some(param),
+            Self::Wrong { param, .. } => Some(param),
+        }
+    }
+}
+
+/// Where a body can be edited, found while it was read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// After the opening brace.
+    pub(crate) opening: Opening,
+    /// The value of `model`, also when it is `null`.
+    pub(crate) model: Option<Range<usize>>,
+    /// `max_tokens` that is `null`.
+    pub(crate) null_max_tokens: Option<Range<usize>>,
+    /// `max_completion_tokens` that is `null`.
+    pub(crate) null_max_completion_tokens: Option<Range<usize>>,
+    /// What the request says of usage in a stream.
+    pub(crate) usage_option: UsageOption,
+}
+
+/// The place after an object's opening brace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Opening {
+    /// The first byte after the brace.
+    pub(crate) at: usize,
+    /// Whether the object has no members.
+    pub(crate) empty: bool,
+}
+
+/// What a request says of `stream_options.include_usage`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum UsageOption {
+    /// There are no `stream_options`.
+    #[default]
+    Absent,
+    /// `stream_options` is `null`.
+    Null(Range<usize>),
+    /// `stream_options` says nothing of usage.
+    Unsaid(Opening),
+    /// `include_usage` is `false` or `null`.
+    Declined(Range<usize>),
+    /// `include_usage` is `true`.
+    Asked,
+}
+
+/// What is known of one request. It does not borrow the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestFacts {
+    operation: Operation,
+    body_length: usize,
+    model: Option<Arc<str>>,
+    streams: bool,
+    output_maximum: Option<u64>,
+    /// How many answers, each of up to the maximum.
+    choices: u64,
+    parts: Parts,
+    pub(crate) places: Places,
+}
+
+/// The members that matter. Duplicates are an error of the deserializer.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Members<'a> {
+    #[serde(borrow)]
+    model: Raw<'a>,
+    stream: Raw<'a>,
+    stream_options: Raw<'a>,
+    max_tokens: Raw<'a>,
+    max_completion_tokens: Raw<'a>,
+    n: Raw<'a>,
+    best_of: Raw<'a>,
+    prompt: Raw<'a>,
+    tools: Raw<'a>,
+    functions: Raw<'a>,
+    audio: Raw<'a>,
+    prediction: Raw<'a>,
+    web_search_options: Raw<'a>,
+    mcp_servers: Raw<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct StreamOptions<'a> {
+    #[serde(borrow)]
+    include_usage: Raw<'a>,
+}
+
+impl RequestFacts {
+    /// Reads a body. An error tells the caller what to change.
+    pub fn read(operation: Operation, body: &[u8]) -> Result<Self, RequestError> {
+        let text = std::str::from_utf8(body)
+            .map_err(|error| malformed(&format!("{error}; JSON is UTF-8")))?;
+        let members: Members<'_> = object(text)?;
+        let places = Places {
+            opening: opening(text, text),
+            model: members.model.span(text),
+            null_max_tokens: null_span(members.max_tokens, text),
+            null_max_completion_tokens: null_span(members.max_completion_tokens, text),
+            usage_option: usage_option(members.stream_options, text)?,
+        };
+        let limit = |raw, name| whole(raw, name, TOKENS_MAX);
+        let maxima = [
+            limit(members.max_tokens, "max_tokens")?,
+            limit(members.max_completion_tokens, "max_completion_tokens")?,
+        ];
+        Ok(Self {
+            operation,
+            body_length: body.len(),
+            model: model(members.model)?,
+            streams: operation.may_stream() && flag(members.stream, "stream")?.unwrap_or(false),
+            output_maximum: maxima.into_iter().flatten().max(),
+            choices: choices(operation, &members)?,
+            parts: Parts::scan(operation, &members, body),
+            places,
+        })
+    }
+
+    /// What is asked for.
+    pub const fn operation(&self) -> Operation {
+        self.operation
+    }
+
+    /// The model as the caller wrote it, with a prefix or an alias still in it.
+    #[must_use]
+    pub const fn model(&self) -> Option<&Arc<str>> {
+        self.model.as_ref()
+    }
+
+    /// The model as the caller wrote it; an error for the caller when there is none.
+    pub fn required_model(&self) -> Result<&Arc<str>, RequestError> {
+        self.model().ok_or(RequestError::Missing("model"))
+    }
+
+    /// Whether the answer is asked for as a stream of events.
+    pub const fn streams(&self) -> bool {
+        self.streams
+    }
+
+    /// Whether the caller itself asked for usage at the end of a stream.
+    #[must_use]
+    pub fn wants_usage(&self) -> bool {
+        self.places.usage_option == UsageOption::Asked
+    }
+
+    /// The most output tokens that the request allows each of its answers.
+    pub const fn output_maximum(&self) -> Option<u64> {
+        self.output_maximum
+    }
+}
+
+fn malformed(reason: &str) -> RequestError {
+    RequestError::Malformed(reason.to_owned())
+}
+
+/// Reads the members of an object; a struct alone would also read an array.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RequestError> {
+    if !skip_space(text.as_bytes()).starts_with(b"{") {
+        return Err(malformed("it does not begin with `{`"));
+    }
+    serde_json::from_str(text).map_err(|error| {
+        let reason = error.to_string();
+        // The deserializer has no kind of its own for this, only these words (guarded by a test).
+        let name = reason.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
+        name.and_then(known).map_or_else(|| malformed(&reason), RequestError::Duplicate)
+    })
+}
+
+/// The static name of a member that matters.
+fn known(name: &str) -> Option<&'static str> {
+    const NAMES: [&str; 15] = [
+        "model",
+        "stream",
+        "stream_options",
+        "include_usage",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "best_of",
+        "prompt",
+        "tools",
+        "functions",
+        "audio",
+        "prediction",
+        "web_search_options",
+        "mcp_servers",
+    ];
+    NAMES.into_iter().find(|known| *known == name)
+}
+
+/// The place after the opening brace of `object`, counted in `text`.
+fn opening(object: &str, text: &str) -> Opening {
+    let trimmed = object.trim_start();
+    let inner = trimmed.strip_prefix('{').unwrap_or(trimmed);
+    let at = span_of(inner, text).map_or(0, |span| span.start);
+    Opening { at, empty: skip_space(inner.as_bytes()).starts_with(b"}") }
+}
+
+fn null_span(raw: Raw<'_>, text: &str) -> Option<Range<usize>> {
+    if raw.text() == Some("null") { raw.span(text) } else { None }
+}
+
+fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
+    const WRONG: RequestError = RequestError::Wrong {
+        param: "model",
+        expected: "a text of 1 to 400 bytes without control characters",
+    };
+    let Some(text) = raw.present() else { return Ok(None) };
+    // Borrowed when it has no escapes, so that one copy is made and not two.
+    let owned: String;
+    let name = match serde_json::from_str::<&str>(text) {
+        Ok(name) => name,
+        Err(_) => {
+            owned = serde_json::from_str(text).or(Err(WRONG))?;
+            &owned
+        }
+    };
+    let fits = !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control);
+    if fits { Ok(Some(name.into())) } else { Err(WRONG) }
+}
+
+fn flag(raw: Raw<'_>, param: &'static str) -> Result<Option<bool>, RequestError> {
+    match raw.present() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(RequestError::Wrong { param, expected: "true or false" }),
+    }
+}
+
+/// A whole number up to `most`, unless absent or `null`.
+fn whole(raw: Raw<'_>, param: &'static str, most: u64) -> Result<Option<u64>, RequestError> {
+    let Some(text) = raw.present() else { return Ok(None) };
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(RequestError::Wrong { param, expected: "a whole number that is not negative" });
+    }
+    match text.parse() {
+        Ok(number) if number <= most => Ok(Some(number)),
+        _ => Err(RequestError::Unbookable(param)),
+    }
+}
+
+/// How many answers a request asks for: `n` or `best_of` of each prompt.
+fn choices(operation: Operation, members: &Members<'_>) -> Result<u64, RequestError> {
+    let n = whole(members.n, "n", CHOICES_MAX)?.unwrap_or(1);
+    if operation != Operation::Completions {
+        return Ok(n.max(1));
+    }
+    let best_of = whole(members.best_of, "best_of", CHOICES_MAX)?.unwrap_or(1);
+    let prompts = members.prompt.text().map_or(Ok(1), parts::prompts)?;
+    Ok(n.max(best_of).max(1).saturating_mul(prompts.max(1)))
+}
+
+fn usage_option(raw: Raw<'_>, text: &str) -> Result<UsageOption, RequestError> {
+    const WRONG: RequestError =
+        RequestError::Wrong { param: "stream_options", expected: "an object or null" };
+    match raw.text() {
+        None => return Ok(UsageOption::Absent),
+        Some("null") => return raw.span(text).map(UsageOption::Null).ok_or(WRONG),
+        Some(_) => {}
+    }
+    let options = raw.object().ok_or(WRONG)?;
+    let include: Raw<'_> = object::<StreamOptions<'_>>(options)?.include_usage;
+    match flag(include, "stream_options.include_usage")? {
+        Some(true) => Ok(UsageOption::Asked),
+        Some(false) => include.span(text).map(UsageOption::Declined).ok_or(WRONG),
+        None => Ok(include
+            .span(text)
+            .map_or_else(|| UsageOption::Unsaid(opening(options, text)), UsageOption::Declined)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! What a request carries beside text, found by scanning for names instead of parsing.
+//!
+//! A name inside a text has its quotes escaped, so it cannot match. Someone who writes a name
+//! with escaped letters (`"im\u0061ge"`) hides it from a scan, but no JSON writer does that: such
+//! a body is held at the most that any request can use.
+
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+use serde::Deserialize;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Members, RequestError};
+use crate::json::{skip_space_back, value_after};
+use crate::operation::Operation;
+
+/// Who runs the tools that a request offers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Tools {
+    /// There are none.
+    #[default]
+    None,
+    /// The caller.
+    Caller,
+    /// The provider, which adds what it finds to the input (a web search).
+    Provider,
+}
+
+/// What a request carries beside text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Parts {
+    /// Image parts, carried or referenced.
+    pub(super) images: u64,
+    /// File, document and video parts, carried or referenced.
+    pub(super) files: u64,
+    /// Whether input may be written to a cache at a price.
+    pub(super) cache_control: bool,
+    /// Whether there is audio on either side.
+    pub(super) audio: bool,
+    /// Whether the request has a predicted output, whose rejected tokens are billed as output.
+    pub(super) prediction: bool,
+    /// Who runs its tools.
+    pub(super) tools: Tools,
+}
+
+struct Needles {
+    image: Finder<'static>,
+    url: Finder<'static>,
+    input: Finder<'static>,
+    file: Finder<'static>,
+    document: Finder<'static>,
+    upload: Finder<'static>,
+    cache_control: Finder<'static>,
+    escape: Finder<'static>,
+}
+
+static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
+    image: Finder::new(b"\"image\""),
+    url: Finder::new(b"_url\""),
+    input: Finder::new(b"\"input_"),
+    file: Finder::new(b"\"file\""),
+    document: Finder::new(b"\"document\""),
+    upload: Finder::new(b"\"container_upload\""),
+    cache_control: Finder::new(b"\"cache_control\""),
+    escape: Finder::new(b"\\u00"),
+});
+
+/// Names of tools that a provider runs itself, as they begin.
+const PROVIDER_TOOLS: [&[u8]; 5] =
+    [b"web_search", b"web_fetch", b"code_execution", b"computer_", b"mcp_"];
+
+impl Parts {
+    pub(super) fn scan(operation: Operation, members: &Members<'_>, body: &[u8]) -> Self {
+        if matches!(operation, Operation::Embeddings | Operation::Completions) {
+            return Self::default();
+        }
+        let mut parts = Self {
+            cache_control: NEEDLES.cache_control.find(body).is_some(),
+            audio: members.audio.present().is_some(),
+            prediction: members.prediction.present().is_some(),
+            tools: tools(members),
+            ..Self::default()
+        };
+        parts.count_types(body);
+        parts.count_urls(body);
+        parts.count_inputs(body);
+        if hides_a_name(body) {
+            parts.files = parts.files.saturating_add(1);
+            parts.cache_control = true;
+            parts.audio = true;
+            parts.tools = Tools::Provider;
+        }
+        parts
+    }
+
+    /// Parts that say what they are: `"type": "image"`.
+    fn count_types(&mut self, body: &[u8]) {
+        let count = |finder: &Finder<'_>| {
+            let typed = finder.find_iter(body).filter(|at| is_a_type(body.get(..*at)));
+            u64::try_from(typed.count()).unwrap_or(u64::MAX)
+        };
+        self.images = count(&NEEDLES.image);
+        for finder in [&NEEDLES.file, &NEEDLES.document, &NEEDLES.upload] {
+            self.files = self.files.saturating_add(count(finder));
+        }
+    }
+
+    /// Members that carry or point to something: `"image_url":`, `"video_url":`, `"audio_url":`.
+    fn count_urls(&mut self, body: &[u8]) {
+        for at in NEEDLES.url.find_iter(body) {
+            let after = at.saturating_add(NEEDLES.url.needle().len());
+            if body.get(after..).and_then(value_after).is_none() {
+                continue;
+            }
+            let before = body.get(..at).unwrap_or_default();
+            if before.ends_with(b"\"image") {
+                self.images = self.images.saturating_add(1);
+            } else if before.ends_with(b"\"video") {
+                self.files = self.files.saturating_add(1);
+            } else if before.ends_with(b"\"audio") {
+                self.files = self.files.saturating_add(1);
+                self.audio = true;
+            }
+        }
+    }
+
+    /// Names of parts that begin with `input_`, as a type: `"type": "input_audio"`.
+    fn count_inputs(&mut self, body: &[u8]) {
+        for at in NEEDLES.input.find_iter(body).filter(|at| is_a_type(body.get(..*at))) {
+            let name = body.get(at.saturating_add(NEEDLES.input.needle().len())..);
+            match name.unwrap_or_default() {
+                [b'a', b'u', b'd', b'i', b'o', b'"', ..] => self.audio = true,
+                [b'i', b'm', b'a', b'g', b'e', b'"', ..] => {
+                    self.images = self.images.saturating_add(1);
+                }
+                [b'f', b'i', b'l', b'e', b'"', ..] => self.files = self.files.saturating_add(1),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether what stands `before` a string makes it the value of a member called `type`.
+fn is_a_type(before: Option<&[u8]>) -> bool {
+    let name = before.map(skip_space_back).and_then(|it| it.strip_suffix(b":"));
+    name.is_some_and(|it| skip_space_back(it).ends_with(b"\"type\""))
+}
+
+/// Whether an ASCII letter or underscore is written as an escape, which no JSON writer does.
+fn hides_a_name(body: &[u8]) -> bool {
+    NEEDLES.escape.find_iter(body).any(|at| {
+        let code = body.get(at.saturating_add(NEEDLES.escape.needle().len())..);
+        matches!(
+            code.unwrap_or_default(),
+            [b'4' | b'6', _, ..] | [b'5' | b'7', b'0'..=b'9' | b'a' | b'A', ..] | [b'5', b'f' | b'F', ..]
+        )
+    })
+}
+
+fn tools(members: &Members<'_>) -> Tools {
+    let listed = members.tools.present();
+    let runs = |text: &str| {
+        PROVIDER_TOOLS.iter().any(|name| memchr::memmem::find(text.as_bytes(), name).is_some())
+    };
+    let asked = members.web_search_options.present().or(members.mcp_servers.present());
+    if asked.is_some() || listed.is_some_and(runs) {
+        Tools::Provider
+    } else if listed.or(members.functions.present()).is_some() {
+        Tools::Caller
+    } else {
+        Tools::None
+    }
+}
+
+/// How many prompts a `prompt` is: a text or a list of tokens is one, a list of those is many.
+pub(super) fn prompts(text: &str) -> Result<u64, RequestError> {
+    struct Prompts;
+
+    impl<'de> Visitor<'de> for Prompts {
+        type Value = u64;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of prompts")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
+            let mut count = 0_u64;
+            while let Some(item) = list.next_element::<&RawValue>()? {
+                if !item.get().starts_with(['"', '[']) {
+                    // Numbers: the list is one prompt.
+                    while list.next_element::<IgnoredAny>()?.is_some() {}
+                    return Ok(1);
+                }
+                count = count.saturating_add(1);
+            }
+            Ok(count)
+        }
+    }
+
+    struct Counted(u64);
+
+    impl<'de> Deserialize<'de> for Counted {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_seq(Prompts).map(Self)
+        }
+    }
+
+    if !text.starts_with('[') {
+        return Ok(1);
+    }
+    serde_json::from_str::<Counted>(text)
+        .map(|counted| counted.0)
+        .or(Err(RequestError::Wrong { param: "prompt", expected: "a text or a list" }))
+}

@@ -1,0 +1,261 @@
+//! What goes out to each provider, and what is read of its answers: one folder a case under
+//! `golden/`, and the rules that no case shows.
+
+mod golden;
+
+use bytes::Bytes;
+use cus_models::CusProviderType;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tollgate_core::CallId;
+use tollgate_core::config::IntegrationConfig;
+use tollgate_vault::Secret;
+
+use crate::{
+    Endpoint, Operation, Outbound, PrepareCall, PrepareError, Presence, Provider, RequestFacts,
+    UrlError, UrlPolicy, UsageChunk, registry,
+};
+
+fn provider(provider_type: CusProviderType) -> &'static dyn Provider {
+    registry::find(provider_type).unwrap()
+}
+
+fn endpoint(provider_type: CusProviderType, url: Option<&str>) -> Result<Endpoint, UrlError> {
+    let config =
+        IntegrationConfig { base_url: url.map(str::to_owned), ..IntegrationConfig::default() };
+    provider(provider_type).endpoint(&config, &UrlPolicy::default())
+}
+
+/// One request, with everything that a test may want to change.
+struct Asked {
+    provider_type: CusProviderType,
+    url: Option<&'static str>,
+    operation: Operation,
+    headers: HeaderMap,
+    query: Option<&'static str>,
+    model: Option<&'static str>,
+    credential: Option<Secret>,
+    config: IntegrationConfig,
+    body: Option<&'static str>,
+}
+
+impl Asked {
+    fn of(provider_type: CusProviderType, operation: Operation) -> Self {
+        let custom = provider_type == CusProviderType::Custom;
+        Self {
+            provider_type,
+            url: custom.then_some("https://llm.example.com"),
+            operation,
+            headers: HeaderMap::new(),
+            query: None,
+            model: None,
+            credential: Some(Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned())),
+            config: IntegrationConfig::default(),
+            body: None,
+        }
+    }
+
+    fn chat(provider_type: CusProviderType, body: &'static str) -> Self {
+        Self { body: Some(body), ..Self::of(provider_type, Operation::ChatCompletions) }
+    }
+
+    fn prepare(&self) -> Result<Outbound, PrepareError> {
+        let endpoint = endpoint(self.provider_type, self.url).unwrap();
+        let body = self.body.map(|text| Bytes::from_static(text.as_bytes()));
+        let facts = body.as_ref().map(|body| RequestFacts::read(self.operation, body).unwrap());
+        provider(self.provider_type).prepare(&PrepareCall {
+            operation: self.operation,
+            call_id: &"call-1".parse::<CallId>().unwrap(),
+            headers: &self.headers,
+            query: self.query,
+            endpoint: &endpoint,
+            config: &self.config,
+            credential: self.credential.as_ref(),
+            model: self.model,
+            prices: None,
+            body: body.as_ref().zip(facts.as_ref()),
+        })
+    }
+
+    fn sent_body(&self) -> String {
+        let pieces = self.prepare().unwrap().body.into_pieces();
+        String::from_utf8(pieces.concat()).unwrap()
+    }
+}
+
+#[test]
+fn a_base_url_is_taken_as_the_official_sdks_take_it() {
+    let uri = |provider_type, url, operation| {
+        let asked = Asked { url, ..Asked::of(provider_type, operation) };
+        asked.prepare().unwrap().uri.to_string()
+    };
+    let (openai, anthropic) = (CusProviderType::OpenAi, CusProviderType::Anthropic);
+    let table = [
+        (openai, None, "https://api.openai.com/v1/models"),
+        (openai, Some("https://a.example.com"), "https://a.example.com/v1/models"),
+        (openai, Some("https://a.example.com/"), "https://a.example.com/v1/models"),
+        (openai, Some("https://a.example.com/v1/"), "https://a.example.com/v1/models"),
+        (openai, Some("https://a.example.com/x/openai"), "https://a.example.com/x/openai/models"),
+        (anthropic, None, "https://api.anthropic.com/v1/models"),
+        (anthropic, Some("https://a.example.com/v1"), "https://a.example.com/v1/models"),
+        (anthropic, Some("https://a.example.com/x/"), "https://a.example.com/x/v1/models"),
+    ];
+    for (provider_type, url, expected) in table {
+        assert_eq!(uri(provider_type, url, Operation::ListModels), expected, "{url:?}");
+    }
+    assert_eq!(endpoint(CusProviderType::Custom, None), Err(UrlError::Missing));
+}
+
+#[test]
+fn of_a_callers_headers_only_named_ones_go_on() {
+    let mut asked = Asked::chat(CusProviderType::OpenAi, r#"{"model":"a"}"#);
+    let hostile = [
+        ("authorization", "Bearer theirs"),
+        ("x-api-key", "theirs"),
+        ("api-key", "theirs"),
+        ("cookie", "theirs"),
+        ("host", "theirs.example"),
+        ("x-tollgate-integration", "theirs"),
+        ("x-client-request-id", "theirs"),
+        ("connection", "close, OpenAI-Beta"),
+        ("openai-beta", "dropped"),
+        ("openai-organization", "theirs"),
+        ("transfer-encoding", "chunked"),
+        ("content-length", "5"),
+        ("content-type", "text/plain"),
+        ("accept-encoding", "gzip"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("metadata-flavor", "Google"),
+        ("user-agent", "sdk/1"),
+        ("accept", "application/json"),
+    ];
+    for (name, value) in hostile {
+        asked.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    let outbound = asked.prepare().unwrap();
+    let mut sent: Vec<String> =
+        outbound.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+    sent.sort();
+    assert_eq!(
+        sent,
+        [
+            "accept-encoding: \"identity\"",
+            "accept: \"application/json\"",
+            "authorization: Sensitive",
+            "content-type: \"application/json\"",
+            "user-agent: \"sdk/1\"",
+            "x-client-request-id: \"call-1\"",
+        ]
+    );
+    assert_eq!(outbound.headers.get("authorization").unwrap(), "Bearer sk-canary");
+    assert!(!format!("{outbound:?}").contains("canary"));
+}
+
+#[test]
+fn anthropic_gets_its_own_headers_and_query() {
+    let mut asked = Asked {
+        query: Some("beta=true&key=x&limit=5&after_id=a%26b&before_id=m_1"),
+        ..Asked::of(CusProviderType::Anthropic, Operation::ListModels)
+    };
+    let outbound = asked.prepare().unwrap();
+    assert_eq!(outbound.headers.get("anthropic-version").unwrap(), "2023-06-01");
+    assert_eq!(outbound.headers.get("x-api-key").unwrap(), "sk-canary");
+    assert!(outbound.headers.get("x-api-key").unwrap().is_sensitive());
+    assert!(outbound.headers.get("content-type").is_none() && outbound.body.is_empty());
+    let uri = "https://api.anthropic.com/v1/models?beta=true&limit=5&before_id=m_1";
+    assert_eq!(outbound.uri, uri);
+    asked.headers.insert("anthropic-version", HeaderValue::from_static("2099-01-01"));
+    asked.headers.append("anthropic-beta", HeaderValue::from_static("one"));
+    asked.headers.append("anthropic-beta", HeaderValue::from_static("two"));
+    let headers = asked.prepare().unwrap().headers;
+    assert_eq!(headers.get("anthropic-version").unwrap(), "2099-01-01");
+    assert_eq!(headers.get_all("anthropic-beta").iter().count(), 2);
+}
+
+#[test]
+fn a_models_name_stays_one_segment_of_the_path() {
+    let asked = Asked {
+        model: Some("meta/llama?x"),
+        ..Asked::of(CusProviderType::Custom, Operation::GetModel)
+    };
+    let uri = asked.prepare().unwrap().uri;
+    assert_eq!(uri, "https://llm.example.com/v1/models/meta%2Fllama%3Fx");
+    let unnamed = Asked { model: None, ..asked };
+    assert_eq!(unnamed.prepare().unwrap_err(), PrepareError::NoModel);
+}
+
+#[test]
+fn only_a_server_of_ones_own_may_be_without_credential() {
+    for provider in registry::all() {
+        let description = provider.describe();
+        let asked = Asked {
+            credential: None,
+            ..Asked::of(description.provider_type, Operation::ListModels)
+        };
+        match description.credential {
+            Presence::Required => {
+                assert_eq!(asked.prepare().unwrap_err(), PrepareError::NoCredential);
+            }
+            Presence::Optional => assert!(asked.prepare().unwrap().headers.get("authorization").is_none()),
+        }
+    }
+}
+
+#[test]
+fn a_hard_cap_is_written_in_the_words_of_the_provider() {
+    let config = IntegrationConfig {
+        hard_cap: true,
+        default_max_output_tokens: Some(9),
+        ..IntegrationConfig::default()
+    };
+    let sent = |provider_type, operation, body| {
+        let asked = Asked { config: config.clone(), body: Some(body), ..Asked::of(provider_type, operation) };
+        asked.sent_body()
+    };
+    let (openai, custom) = (CusProviderType::OpenAi, CusProviderType::Custom);
+    let table = [
+        (openai, Operation::ChatCompletions, "{}", r#"{"max_completion_tokens":9}"#),
+        (openai, Operation::Completions, "{}", r#"{"max_tokens":9}"#),
+        (openai, Operation::Embeddings, "{}", "{}"),
+        (openai, Operation::ChatCompletions, r#"{"max_tokens":5}"#, r#"{"max_tokens":5}"#),
+        (custom, Operation::ChatCompletions, r#"{"x":1}"#, r#"{"max_tokens":9,"x":1}"#),
+        (CusProviderType::Anthropic, Operation::Messages, "{}", "{}"),
+    ];
+    for (provider_type, operation, body, expected) in table {
+        assert_eq!(sent(provider_type, operation, body), expected);
+    }
+}
+
+#[test]
+fn usage_is_asked_for_and_taken_out_again_only_on_the_callers_behalf() {
+    let chunk = |body| Asked::chat(CusProviderType::OpenAi, body).prepare().unwrap().usage_chunk;
+    assert_eq!(chunk(r#"{"stream":true}"#), UsageChunk::Strip);
+    assert_eq!(chunk(r#"{"stream":true,"stream_options":{"include_usage":true}}"#), UsageChunk::Keep);
+    assert_eq!(chunk(r#"{"stream":false}"#), UsageChunk::Keep);
+}
+
+#[test]
+fn a_probe_costs_nothing() {
+    for provider in registry::all() {
+        let description = provider.describe();
+        let asked = Asked::of(description.provider_type, Operation::ListModels);
+        let endpoint = endpoint(description.provider_type, asked.url).unwrap();
+        let probe = provider.probe(&endpoint, asked.credential.as_ref()).unwrap();
+        assert_eq!(probe.method, http::Method::GET);
+        assert!(probe.uri.path().ends_with("/v1/models") && probe.body.is_empty());
+        assert_eq!(provider.classify(StatusCode::OK), None);
+    }
+}
+
+#[test]
+fn an_operation_of_the_other_dialect_is_not_served() {
+    let asked = Asked::of(CusProviderType::Anthropic, Operation::Embeddings);
+    assert_eq!(asked.prepare().unwrap_err(), PrepareError::Unserved(Operation::Embeddings));
+    let asked = Asked::of(CusProviderType::OpenAi, Operation::Messages);
+    assert_eq!(asked.prepare().unwrap_err(), PrepareError::Unserved(Operation::Messages));
+}
+
+#[test]
+fn a_description_reads_as_json_for_the_forms_that_are_drawn_from_it() {
+    let openai = provider(CusProviderType::OpenAi).describe();
+    insta::assert_json_snapshot!(openai);
+}

@@ -1,0 +1,124 @@
+//! SQLite: one file, one process, one connection that writes and a few that read.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sqlx::pool::{PoolConnection, PoolOptions};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
+};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Sqlite, SqlSafeStr, SqlStr};
+
+use super::{Purpose, Statement, Value};
+use crate::error::{StoreError, from_driver};
+
+/// Connections that read; more would only compete for the same two or four cores.
+const READERS: u32 = 4;
+
+/// How long to wait for a free connection, or for a lock that a foreign tool holds on the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The file, and the lock that keeps other processes off it.
+pub(super) struct Pools {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    lock: Mutex<Option<File>>,
+}
+
+pub(super) async fn open(path: &str) -> Result<Pools, StoreError> {
+    if path.is_empty() {
+        return Err(StoreError::InvalidUrl { reason: "it names no file" });
+    }
+    let options = SqliteConnectOptions::new()
+        .foreign_keys(true)
+        .busy_timeout(PATIENCE)
+        .statement_cache_capacity(256)
+        .disable_statement_logging();
+    if path == ":memory:" {
+        let only = pool(1).connect_with(options.in_memory(true)).await.map_err(from_driver)?;
+        return Ok(Pools { writer: only.clone(), readers: only, lock: Mutex::new(None) });
+    }
+    let path = Path::new(path);
+    let lock = take_lock(path)?;
+    let options = options.filename(path).pragma("cache_size", "-65536");
+    let writer = options
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", "4000");
+    let writer = pool(1).connect_with(writer).await.map_err(from_driver)?;
+    let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
+    Ok(Pools { writer, readers, lock: Mutex::new(Some(lock)) })
+}
+
+fn pool(connections: u32) -> PoolOptions<Sqlite> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+}
+
+/// The operating system frees this lock when the process ends, however it ends.
+fn take_lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name));
+    let file = file.map_err(|source| StoreError::Unavailable { source: Box::new(source) })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => {
+            Err(StoreError::Unavailable { source: Box::new(source) })
+        }
+    }
+}
+
+impl Pools {
+    pub(super) async fn acquire(
+        &self,
+        purpose: Purpose,
+    ) -> Result<PoolConnection<Sqlite>, StoreError> {
+        let pool = match purpose {
+            Purpose::Read | Purpose::Snapshot => &self.readers,
+            Purpose::Change | Purpose::Book => &self.writer,
+        };
+        pool.acquire().await.map_err(from_driver)
+    }
+
+    pub(super) async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+        let lock = self.lock.lock().map(|mut lock| lock.take());
+        drop(lock);
+    }
+}
+
+pub(super) const fn begin(purpose: Purpose) -> Option<&'static str> {
+    match purpose {
+        Purpose::Read => None,
+        Purpose::Snapshot => Some("BEGIN DEFERRED"),
+        Purpose::Change | Purpose::Book => Some("BEGIN IMMEDIATE"),
+    }
+}
+
+pub(super) fn render(statement: Statement) -> Result<(SqlStr, SqliteArguments), StoreError> {
+    let mut arguments = SqliteArguments::default();
+    for value in statement.values {
+        let added = match value {
+            Value::Text(text) => arguments.add(text),
+            Value::Integer(number) => arguments.add(number),
+            Value::Bytes(bytes) => arguments.add(bytes),
+            Value::Texts(_) | Value::Integers(_) => {
+                return Err(StoreError::InvalidRow { reason: "SQLite has no arrays" });
+            }
+        };
+        added.map_err(|source| StoreError::Unavailable { source })?;
+    }
+    // Text comes from this crate's literals only: values are always bound.
+    Ok((AssertSqlSafe(statement.text).into_sql_str(), arguments))
+}

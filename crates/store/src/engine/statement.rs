@@ -1,0 +1,182 @@
+//! A statement before it is sent: fixed text, and values that never become text.
+
+use std::borrow::Cow;
+
+/// A value of a statement.
+#[derive(Clone)]
+pub(crate) enum Value {
+    Text(Option<String>),
+    Integer(Option<i64>),
+    Bytes(Vec<u8>),
+    /// A column of texts; PostgreSQL only.
+    Texts(Vec<Option<String>>),
+    /// A column of numbers; PostgreSQL only.
+    Integers(Vec<Option<i64>>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(Some(text.to_owned()))
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<String>> for Value {
+    fn from(text: Option<String>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Integer(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value {
+    fn from(number: Option<i64>) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// A statement that begins with `text`, whose placeholders are `$1`, `$2` and so on.
+pub(crate) const fn sql(text: &'static str) -> Statement {
+    Statement { text: Cow::Borrowed(text), values: Vec::new(), locks_rows: false }
+}
+
+/// A statement with its values.
+#[derive(Clone)]
+pub(crate) struct Statement {
+    pub(super) text: Cow<'static, str>,
+    pub(super) values: Vec<Value>,
+    pub(super) locks_rows: bool,
+}
+
+impl Statement {
+    /// Gives the next placeholder its value.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Adds text.
+    pub(crate) fn push(mut self, text: &str) -> Self {
+        self.text.to_mut().push_str(text);
+        self
+    }
+
+    /// Adds a placeholder and its value.
+    pub(crate) fn value(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        let placeholder = format!("${}", self.values.len());
+        self.push(&placeholder)
+    }
+
+    /// Locks the rows that it reads until the transaction ends. On SQLite the one writer has them locked already.
+    pub(crate) const fn locking(mut self) -> Self {
+        self.locks_rows = true;
+        self
+    }
+}
+
+/// The type of a batch's column.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Text,
+    Integer,
+}
+
+/// A statement about many rows: `head`, the rows, `tail`.
+///
+/// The rows become a `VALUES` list on SQLite and arrays with `UNNEST` on PostgreSQL, so `head` ends in `INSERT INTO …` or `IN (`.
+#[derive(Clone, Copy)]
+pub(crate) struct Batch {
+    pub(crate) head: &'static str,
+    pub(crate) columns: &'static [Kind],
+    pub(crate) tail: &'static str,
+    pub(crate) locks_rows: bool,
+}
+
+/// Rows of one `VALUES` list. Few sizes, so that each is prepared once; the greatest is far below SQLite's
+/// 32,766 values of a statement for the widest row.
+const VALUES_ROWS: [usize; 4] = [128, 16, 4, 1];
+
+impl Batch {
+    pub(super) fn by_values(self, mut rows: Vec<Vec<Value>>) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        while !rows.is_empty() {
+            let size = VALUES_ROWS.into_iter().find(|&size| size <= rows.len()).unwrap_or(1);
+            let rest = rows.split_off(size);
+            statements.push(self.values_list(rows));
+            rows = rest;
+        }
+        statements
+    }
+
+    fn values_list(self, rows: Vec<Vec<Value>>) -> Statement {
+        let mut statement = sql(self.head).push(" VALUES ");
+        for (index, row) in rows.into_iter().enumerate() {
+            statement = statement.push(if index == 0 { "(" } else { ", (" });
+            for (column, value) in row.into_iter().enumerate() {
+                if column > 0 {
+                    statement = statement.push(", ");
+                }
+                statement = statement.value(value);
+            }
+            statement = statement.push(")");
+        }
+        statement.push(" ").push(self.tail)
+    }
+
+    pub(super) fn by_arrays(self, rows: Vec<Vec<Value>>) -> Vec<Statement> {
+        if rows.is_empty() {
+            return Vec::new();
+        }
+        let mut arrays: Vec<Value> = self.columns.iter().map(|kind| kind.array(rows.len())).collect();
+        for row in rows {
+            for (array, value) in arrays.iter_mut().zip(row) {
+                match (array, value) {
+                    (Value::Texts(texts), Value::Text(text)) => texts.push(text),
+                    (Value::Integers(numbers), Value::Integer(number)) => numbers.push(number),
+                    (_, _) => debug_assert!(false, "a batch row differs from its columns"),
+                }
+            }
+        }
+        let mut statement = sql(self.head).push(" SELECT * FROM UNNEST(");
+        statement.locks_rows = self.locks_rows;
+        for (index, (array, kind)) in arrays.into_iter().zip(self.columns).enumerate() {
+            if index > 0 {
+                statement = statement.push(", ");
+            }
+            statement = statement.value(array).push(kind.cast());
+        }
+        vec![statement.push(") ").push(self.tail)]
+    }
+}
+
+impl Kind {
+    fn array(self, capacity: usize) -> Value {
+        match self {
+            Self::Text => Value::Texts(Vec::with_capacity(capacity)),
+            Self::Integer => Value::Integers(Vec::with_capacity(capacity)),
+        }
+    }
+
+    const fn cast(self) -> &'static str {
+        match self {
+            Self::Text => "::text[]",
+            Self::Integer => "::bigint[]",
+        }
+    }
+}

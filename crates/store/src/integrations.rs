@@ -1,0 +1,273 @@
+//! Integrations: a tenant's connections to providers, with what the directory needs of them.
+
+mod row;
+
+use cus_models::{CusIntegration, CusIntegrationStatus, CusProviderType};
+use jiff::{SignedDuration, Timestamp};
+use tollgate_core::audit::AuditEntry;
+use tollgate_core::page::{Cursor, Page, PageAsk};
+use tollgate_core::{IntegrationId, TenantId};
+
+use self::row::{Row, insert_values, update_values};
+use crate::changes::{self, ChangeKind};
+use crate::credentials::{self, CredentialRow, NewCredential};
+use crate::engine::{Purpose, Statement, Work, sql};
+use crate::error::{Conflict, StoreError};
+use crate::page::{newest_first, page};
+use crate::value::micros;
+use crate::{OperatorStore, TenantStore, audit};
+
+/// Which integrations of a list; nothing means all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IntegrationFilter {
+    /// Only those with this status.
+    pub status: Option<CusIntegrationStatus>,
+    /// Only those of this provider.
+    pub provider_type: Option<CusProviderType>,
+}
+
+/// A change of an integration that was read before.
+#[derive(Debug, Clone)]
+pub struct IntegrationChange {
+    /// The integration as it is to be.
+    pub integration: CusIntegration,
+    /// Its `updated_at` when it was read: if it has another now, nothing changes.
+    pub expected: Timestamp,
+    /// The credential that takes the place of the current one.
+    pub credential: Option<NewCredential>,
+}
+
+impl TenantStore {
+    /// Creates an integration of this tenant, with its first credential.
+    pub async fn create_integration(
+        &self,
+        integration: &CusIntegration,
+        credential: Option<NewCredential>,
+        audit: AuditEntry,
+    ) -> Result<CusIntegration, StoreError> {
+        let id = self.own(integration)?;
+        let (tenant, integration) = (self.tenant.clone(), integration.clone());
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    free_name(work, &tenant, id, &integration.name).await?;
+                    let inserted = work.execute(insert_values(&integration)?).await;
+                    inserted.map_err(|error| error.named(Conflict::IntegrationExists))?;
+                    if let Some(credential) = &credential {
+                        credentials::replace(work, &tenant, id, credential, audit.at).await?;
+                    }
+                    record(work, id, &tenant, &audit).await?;
+                    Ok(integration)
+                })
+            })
+            .await
+    }
+
+    /// The tenant's living integrations, newest first.
+    pub async fn list_integrations(
+        &self,
+        ask: PageAsk,
+        filter: IntegrationFilter,
+    ) -> Result<Page<CusIntegration>, StoreError> {
+        let mut statement = living_of(&self.tenant);
+        if let Some(status) = filter.status {
+            statement = statement.push(" AND status = ").value(status.as_str());
+        }
+        if let Some(provider_type) = filter.provider_type {
+            statement = statement.push(" AND provider_type = ").value(provider_type.as_str());
+        }
+        let statement = newest_first(statement, &ask, "id");
+        let found: Vec<Row> = self
+            .store
+            .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
+            .await?;
+        let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        page(found, &ask, cursor, Row::read)
+    }
+
+    /// One of the tenant's living integrations.
+    pub async fn get_integration(&self, id: IntegrationId) -> Result<CusIntegration, StoreError> {
+        self.one(living_of(&self.tenant).push(" AND id = ").value(id.to_string())).await
+    }
+
+    /// The tenant's living integration of this name.
+    pub async fn find_integration(&self, name: &str) -> Result<CusIntegration, StoreError> {
+        self.one(living_of(&self.tenant).push(" AND name = ").value(name)).await
+    }
+
+    /// Changes a living integration, and its credential where one is given.
+    ///
+    /// A conflict if it was changed since it was read. Its `updated_at` always moves on; what is kept is returned.
+    pub async fn update_integration(
+        &self,
+        change: IntegrationChange,
+        audit: AuditEntry,
+    ) -> Result<CusIntegration, StoreError> {
+        let id = self.own(&change.integration)?;
+        let tenant = self.tenant.clone();
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    let changed = update(work, &tenant, id, change, audit.at).await?;
+                    record(work, id, &tenant, &audit).await?;
+                    Ok(changed)
+                })
+            })
+            .await
+    }
+
+    /// Deletes an integration at the time of the audit entry: it refuses everything, and keeps its ledger.
+    pub async fn delete_integration(
+        &self,
+        id: IntegrationId,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError> {
+        let tenant = self.tenant.clone();
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    let update = "UPDATE cus_integrations SET deleted_at = $3, updated_at = $3 \
+                                  WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
+                    let update =
+                        sql(update).bind(tenant.as_str()).bind(id.to_string()).bind(micros(audit.at));
+                    if work.execute(update).await? == 0 {
+                        return Err(StoreError::NotFound);
+                    }
+                    credentials::retire(work, id, audit.at).await?;
+                    record(work, id, &tenant, &audit).await
+                })
+            })
+            .await
+    }
+
+    async fn one(&self, statement: Statement) -> Result<CusIntegration, StoreError> {
+        let found: Option<Row> = self
+            .store
+            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .await?;
+        found.ok_or(StoreError::NotFound)?.read()
+    }
+
+    fn own(&self, integration: &CusIntegration) -> Result<IntegrationId, StoreError> {
+        if integration.tenant_id != self.tenant.as_str() {
+            return Err(StoreError::InvalidRow { reason: "the integration belongs to another tenant" });
+        }
+        let invalid = StoreError::InvalidRow { reason: "the integration's id is not a UUID" };
+        integration.id.parse().or(Err(invalid))
+    }
+}
+
+impl OperatorStore {
+    /// An integration of anybody for the directory, with its current credential; none once it is deleted.
+    pub async fn load_integration(
+        &self,
+        id: IntegrationId,
+    ) -> Result<Option<(CusIntegration, Option<CredentialRow>)>, StoreError> {
+        self.store
+            .perform(Purpose::Snapshot, move |work| {
+                Box::pin(async move {
+                    let one = sql(row::SELECT_LIVING).push(" AND id = ").value(id.to_string());
+                    let Some(found) = work.fetch_optional::<Row>(one).await? else {
+                        return Ok(None);
+                    };
+                    let current = sql(credentials::SELECT_CURRENT)
+                        .push(" AND integration_id = ")
+                        .value(id.to_string());
+                    let credential: Option<credentials::Row> = work.fetch_optional(current).await?;
+                    let credential = credential.map(credentials::Row::read).transpose()?;
+                    Ok(Some((found.read()?, credential)))
+                })
+            })
+            .await
+    }
+}
+
+/// Every living integration with its current credential.
+pub(crate) async fn living(
+    work: &mut Work,
+) -> Result<Vec<(CusIntegration, Option<CredentialRow>)>, StoreError> {
+    let current: Vec<credentials::Row> = work.fetch_all(sql(credentials::SELECT_CURRENT)).await?;
+    let mut current = current
+        .into_iter()
+        .map(|row| row.read().map(|credential| (credential.integration_id.to_string(), credential)))
+        .collect::<Result<std::collections::HashMap<_, _>, _>>()?;
+    let rows: Vec<Row> = work.fetch_all(sql(row::SELECT_LIVING)).await?;
+    rows.into_iter()
+        .map(|row| {
+            let credential = current.remove(&row.id);
+            Ok((row.read()?, credential))
+        })
+        .collect()
+}
+
+/// Deletes every integration of a tenant.
+pub(crate) async fn delete_all(
+    work: &mut Work,
+    tenant: &TenantId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let erase = "UPDATE credentials SET retired_at = $2, sealed = $3 \
+                 WHERE tenant_id = $1 AND retired_at IS NULL";
+    work.execute(sql(erase).bind(tenant.as_str()).bind(micros(at)).bind(Vec::new())).await?;
+    let delete = "UPDATE cus_integrations SET deleted_at = $2, updated_at = $2 \
+                  WHERE tenant_id = $1 AND deleted_at IS NULL";
+    work.execute(sql(delete).bind(tenant.as_str()).bind(micros(at))).await.map(drop)
+}
+
+async fn update(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+    change: IntegrationChange,
+    at: Timestamp,
+) -> Result<CusIntegration, StoreError> {
+    let one = living_of(tenant).push(" AND id = ").value(id.to_string()).locking();
+    let found: Option<Row> = work.fetch_optional(one).await?;
+    let found = found.ok_or(StoreError::NotFound)?;
+    if found.updated_at != micros(change.expected) {
+        return Err(Conflict::IntegrationChanged.into());
+    }
+    let mut integration = change.integration;
+    free_name(work, tenant, id, &integration.name).await?;
+    let moved_on = change.expected.saturating_add(SignedDuration::from_micros(1));
+    let moved_on = moved_on.or(Err(StoreError::InvalidRow { reason: "a time is out of range" }))?;
+    integration.updated_at = integration.updated_at.max(moved_on);
+    let updated = work.execute(update_values(&integration)?).await;
+    updated.map_err(|error| error.named(Conflict::IntegrationNameTaken))?;
+    if let Some(credential) = &change.credential {
+        credentials::replace(work, tenant, id, credential, at).await?;
+    }
+    Ok(integration)
+}
+
+/// Refuses a name that another living integration has.
+async fn free_name(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+    name: &str,
+) -> Result<(), StoreError> {
+    let other = living_of(tenant)
+        .push(" AND name = ")
+        .value(name)
+        .push(" AND id <> ")
+        .value(id.to_string());
+    match work.fetch_optional::<Row>(other).await? {
+        Some(_) => Err(Conflict::IntegrationNameTaken.into()),
+        None => Ok(()),
+    }
+}
+
+async fn record(
+    work: &mut Work,
+    id: IntegrationId,
+    tenant: &TenantId,
+    audit: &AuditEntry,
+) -> Result<(), StoreError> {
+    audit::record(work, audit).await?;
+    changes::record(work, ChangeKind::Integration, &id.to_string(), Some(tenant)).await
+}
+
+fn living_of(tenant: &TenantId) -> Statement {
+    sql(row::SELECT_LIVING).push(" AND tenant_id = ").value(tenant.as_str())
+}

@@ -1,0 +1,157 @@
+//! Tenants: created, changed and deleted by the operator. A deleted tenant keeps its id and its books.
+
+use tollgate_core::TenantId;
+use tollgate_core::audit::AuditEntry;
+use tollgate_core::page::{Cursor, Page, PageAsk};
+use tollgate_core::tenant::{Tenant, TenantStatus};
+
+use crate::OperatorStore;
+use crate::changes::{self, ChangeKind};
+use crate::engine::{Purpose, Statement, Work, sql};
+use crate::error::{Conflict, StoreError};
+use crate::page::{newest_first, page};
+use crate::value::{Place, micros, storable};
+use crate::{audit, integrations, keys};
+
+const SELECT: &str =
+    "SELECT id, name, status, created_at, updated_at FROM tenants WHERE deleted_at IS NULL";
+
+impl OperatorStore {
+    /// Creates a tenant; a conflict if its id is or was in use.
+    pub async fn create_tenant(
+        &self,
+        tenant: &Tenant,
+        audit: AuditEntry,
+    ) -> Result<Tenant, StoreError> {
+        let tenant = tenant.clone();
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    let insert = "INSERT INTO tenants (id, name, status, created_at, updated_at) \
+                                  VALUES ($1, $2, $3, $4, $5)";
+                    let insert = sql(insert)
+                        .bind(tenant.id.as_str())
+                        .bind(storable(&tenant.name))
+                        .bind(tenant.status.as_str())
+                        .bind(micros(tenant.created_at))
+                        .bind(micros(tenant.updated_at));
+                    let inserted = work.execute(insert).await;
+                    inserted.map_err(|error| error.named(Conflict::TenantExists))?;
+                    record(work, &tenant.id, &audit).await?;
+                    Ok(tenant)
+                })
+            })
+            .await
+    }
+
+    /// Living tenants, newest first.
+    pub async fn list_tenants(&self, ask: PageAsk) -> Result<Page<Tenant>, StoreError> {
+        let statement = newest_first(sql(SELECT), &ask, "id");
+        let found: Vec<Row> = self
+            .store
+            .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
+            .await?;
+        let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        page(found, &ask, cursor, Row::read)
+    }
+
+    /// A living tenant.
+    pub async fn get_tenant(&self, id: &TenantId) -> Result<Tenant, StoreError> {
+        self.load_tenant(id).await?.ok_or(StoreError::NotFound)
+    }
+
+    /// A tenant for the directory; none once it is deleted.
+    pub async fn load_tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
+        let statement = one(id);
+        let found: Option<Row> = self
+            .store
+            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .await?;
+        found.map(Row::read).transpose()
+    }
+
+    /// Gives a tenant the name and status of `tenant`, at the time of the audit entry.
+    pub async fn update_tenant(
+        &self,
+        tenant: &Tenant,
+        audit: AuditEntry,
+    ) -> Result<Tenant, StoreError> {
+        let tenant = tenant.clone();
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    let update = "UPDATE tenants SET name = $2, status = $3, updated_at = $4 \
+                                  WHERE id = $1 AND deleted_at IS NULL";
+                    let update = sql(update)
+                        .bind(tenant.id.as_str())
+                        .bind(storable(&tenant.name))
+                        .bind(tenant.status.as_str())
+                        .bind(micros(audit.at));
+                    if work.execute(update).await? == 0 {
+                        return Err(StoreError::NotFound);
+                    }
+                    record(work, &tenant.id, &audit).await?;
+                    let row: Row = work.fetch_one(one(&tenant.id)).await?;
+                    row.read()
+                })
+            })
+            .await
+    }
+
+    /// Deletes a tenant: its keys are revoked, its integrations deleted, its ledger and audit trail kept.
+    pub async fn delete_tenant(&self, id: &TenantId, audit: AuditEntry) -> Result<(), StoreError> {
+        let id = id.clone();
+        self.store
+            .perform(Purpose::Change, move |work| {
+                Box::pin(async move {
+                    let update = "UPDATE tenants SET deleted_at = $2, updated_at = $2 \
+                                  WHERE id = $1 AND deleted_at IS NULL";
+                    let update = sql(update).bind(id.as_str()).bind(micros(audit.at));
+                    if work.execute(update).await? == 0 {
+                        return Err(StoreError::NotFound);
+                    }
+                    keys::revoke_all(work, &id, audit.at).await?;
+                    integrations::delete_all(work, &id, audit.at).await?;
+                    record(work, &id, &audit).await
+                })
+            })
+            .await
+    }
+}
+
+async fn record(work: &mut Work, id: &TenantId, audit: &AuditEntry) -> Result<(), StoreError> {
+    audit::record(work, audit).await?;
+    changes::record(work, ChangeKind::Tenant, id.as_str(), Some(id)).await
+}
+
+fn one(id: &TenantId) -> Statement {
+    sql(SELECT).push(" AND id = ").value(id.as_str())
+}
+
+/// Every living tenant.
+pub(crate) async fn living(work: &mut Work) -> Result<Vec<Tenant>, StoreError> {
+    let rows: Vec<Row> = work.fetch_all(sql(SELECT)).await?;
+    rows.into_iter().map(Row::read).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    name: String,
+    status: String,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl Row {
+    fn read(self) -> Result<Tenant, StoreError> {
+        let place = Place { table: "tenants", row: &self.id };
+        Ok(Tenant {
+            id: place.text("id", &self.id)?,
+            status: place.known("status", TenantStatus::from_name(&self.status))?,
+            created_at: place.time("created_at", self.created_at)?,
+            updated_at: place.time("updated_at", self.updated_at)?,
+            name: self.name,
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! The program: settings, wiring, commands.
+
+pub mod replay;
+pub mod simulate;

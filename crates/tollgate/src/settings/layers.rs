@@ -1,0 +1,201 @@
+//! The layers of settings, each value with its place, until a section is asked for.
+//!
+//! Every value is tried on its own against the section that it is meant for. So one mistake does
+//! not hide another, and each is told with the place of its own value.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::de::DeTable;
+use toml::{Table, Value};
+
+use super::environment::setting_of;
+use super::mistake::{Mistake, Mistakes, Place, reason};
+
+/// The sections that there are.
+const SECTIONS: [&str; 7] = ["gateway", "admin", "store", "app", "vault", "providers", "log"];
+
+/// Settings that stand beside those of a crate, in the crate's section.
+const BESIDE: [(&str, &str); 3] = [("", "data_dir"), ("gateway", "listen"), ("admin", "listen")];
+
+/// All that was said so far, the weakest first.
+#[derive(Debug, Default)]
+pub(super) struct Layers {
+    values: Vec<Said>,
+    mistakes: Vec<Mistake>,
+}
+
+/// A value that was said somewhere.
+#[derive(Debug)]
+struct Said {
+    section: String,
+    name: String,
+    /// What it may mean; a text of the environment may be a number, a list or a text.
+    readings: Vec<Value>,
+    place: Place,
+}
+
+impl Layers {
+    /// Takes a file in; what is not TOML is a mistake, and then nothing of the file counts.
+    pub(super) fn add_file(&mut self, path: &Path, text: &str) {
+        let place = |offset: usize| Place::File { path: path.to_owned(), line: line_at(text, offset) };
+        let (spans, errors) = DeTable::parse_recoverable(text);
+        for error in &errors {
+            let place = place(error.span().map_or(0, |span| span.start));
+            let reason = format!("this is not TOML: {}", error.message());
+            self.mistakes.push(Mistake { place, reason });
+        }
+        let Ok(table) = text.parse::<Table>() else { return };
+        let spans = spans.into_inner();
+        for (section, value) in table {
+            let Some((key, inner)) = spans.iter().find(|(key, _)| key.get_ref().as_ref() == section)
+            else {
+                continue;
+            };
+            match value {
+                Value::Table(values) if !values.is_empty() => {
+                    let inner = inner.get_ref().as_table();
+                    for (name, value) in values {
+                        let at = inner
+                            .into_iter()
+                            .flat_map(|table| table.keys())
+                            .find(|key| key.get_ref().as_ref() == name)
+                            .map_or(key.span().start, |key| key.span().start);
+                        self.add(&section, &name, vec![value], place(at));
+                    }
+                }
+                Value::Table(_) => self.check_section(&section, place(key.span().start)),
+                value => self.add("", &section, vec![value], place(key.span().start)),
+            }
+        }
+    }
+
+    /// Takes the variables of the environment in.
+    pub(super) fn add_environment(&mut self, variables: Vec<(String, String)>) {
+        for (variable, value) in variables {
+            let (section, name) = setting_of(&variable);
+            self.add(&section, &name, readings_of(value), Place::Variable(variable));
+        }
+    }
+
+    /// Takes a flag in, if it was given.
+    pub(super) fn add_flag(
+        &mut self,
+        flag: &'static str,
+        section: &str,
+        name: &str,
+        value: Option<String>,
+    ) {
+        if let Some(value) = value {
+            self.add(section, name, vec![Value::String(value)], Place::Flag(flag));
+        }
+    }
+
+    fn add(&mut self, section: &str, name: &str, readings: Vec<Value>, place: Place) {
+        if section.is_empty() && SECTIONS.contains(&name) {
+            let reason = format!("`{name}` is a section: write [{name}] and settings below it");
+            return self.mistakes.push(Mistake { place, reason });
+        }
+        if !section.is_empty() && !SECTIONS.contains(&section) {
+            return self.check_section(section, place);
+        }
+        self.values.push(Said {
+            section: section.to_owned(),
+            name: name.to_owned(),
+            readings,
+            place,
+        });
+    }
+
+    fn check_section(&mut self, section: &str, place: Place) {
+        if !SECTIONS.contains(&section) {
+            let known = SECTIONS.join(", ");
+            let reason = format!("there is no section [{section}]; there are: {known}");
+            self.mistakes.push(Mistake { place, reason });
+        }
+    }
+
+    /// The settings of a section that stand beside those of its crate.
+    pub(super) fn section<T: DeserializeOwned + Default>(
+        &mut self,
+        section: &str,
+        names: &[&str],
+    ) -> T {
+        let has_crate = section == "gateway";
+        self.read(section, |name| names.contains(&name) || !has_crate)
+    }
+
+    /// The settings of a section's crate.
+    pub(super) fn rest_of<T: DeserializeOwned + Default>(&mut self, section: &str) -> T {
+        self.read(section, |name| !BESIDE.contains(&(section, name)))
+    }
+
+    fn read<T: DeserializeOwned + Default>(
+        &mut self,
+        section: &str,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> T {
+        let beside: Vec<&str> =
+            BESIDE.iter().filter(|(of, _)| *of == section).map(|(_, name)| *name).collect();
+        let mut merged = Table::new();
+        let meant = self.values.iter().filter(|said| said.section == section && is_meant(&said.name));
+        for said in meant {
+            match said.fits::<T>() {
+                Ok(value) => {
+                    merged.insert(said.name.clone(), value.clone());
+                }
+                Err(message) => {
+                    let others: &[&str] = if message.contains("listen") || message.contains("data_dir") { &[] } else { &beside };
+                    let reason = reason(section, others, &message);
+                    let dot = if section.is_empty() { "" } else { "." };
+                    let reason = format!("{section}{dot}{}: {reason}", said.name);
+                    self.mistakes.push(Mistake { place: said.place.clone(), reason });
+                }
+            }
+        }
+        // Each value was read on its own already, so together they are readable too.
+        merged.try_into().unwrap_or_default()
+    }
+
+    /// The end: every mistake there was.
+    pub(super) fn finish(self) -> Result<(), Mistakes> {
+        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+    }
+}
+
+impl Said {
+    /// The first reading that the section takes, else what it says against the first.
+    fn fits<T: DeserializeOwned>(&self) -> Result<&Value, String> {
+        let mut refused = None;
+        for value in &self.readings {
+            let alone = Table::from_iter([(self.name.clone(), value.clone())]);
+            match alone.try_into::<T>() {
+                Ok(_) => return Ok(value),
+                Err(error) => {
+                    refused.get_or_insert_with(|| error.message().to_owned());
+                }
+            }
+        }
+        Err(refused.unwrap_or_default())
+    }
+}
+
+/// What a text of the environment may mean: a TOML value, a text, a list of texts.
+fn readings_of(text: String) -> Vec<Value> {
+    let mut readings = Vec::new();
+    if let Ok(mut table) = format!("value = {text}").parse::<Table>()
+        && table.len() == 1
+        && let Some(value) = table.remove("value")
+    {
+        readings.push(value);
+    }
+    let parts = text.split(',').map(|part| Value::String(part.trim().to_owned())).collect();
+    readings.push(Value::String(text));
+    readings.push(Value::Array(parts));
+    readings
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    let before = text.bytes().take(offset);
+    before.filter(|byte| *byte == b'\n').count().saturating_add(1)
+}

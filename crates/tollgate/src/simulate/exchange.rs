@@ -1,0 +1,334 @@
+//! One request of the simulated provider: who asks, what for, what it costs, what it gets.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    request::Parts,
+};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use serde::Deserialize;
+
+use super::{
+    Faults,
+    answer::{Answer, AnswerBody, Call, Refusal, Stamp, Terms},
+    anthropic::{self, CountTokens, Message},
+    journal::Entry,
+    models,
+    openai::{self, chat::Chat, completions::Completion, embeddings::Embedding},
+    world::{Billed, World},
+};
+
+/// The largest body of a request, in bytes.
+const MAX_BODY: usize = 64 << 20;
+
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Whose wire format a request speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    OpenAi,
+    Anthropic,
+}
+
+impl Face {
+    fn of(head: &Parts) -> Self {
+        let path = head.uri.path();
+        let anthropic = path == "/v1/messages"
+            || path.starts_with("/v1/messages/")
+            || (path.starts_with("/v1/models") && head.headers.contains_key(ANTHROPIC_VERSION));
+        if anthropic {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    fn request_id_header(self) -> HeaderName {
+        match self {
+            Self::OpenAi => HeaderName::from_static("x-request-id"),
+            Self::Anthropic => HeaderName::from_static("request-id"),
+        }
+    }
+}
+
+/// What a request gets.
+enum Decision {
+    Answer(Answer),
+    Silence,
+}
+
+/// Answer one request; an error ends the connection without an answer.
+pub(super) async fn exchange(
+    world: Arc<World>,
+    request: Request<Incoming>,
+) -> io::Result<Response<AnswerBody>> {
+    let (head, body) = request.into_parts();
+    let body = match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {MAX_BODY} bytes"),
+        )),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    if head.uri.path().starts_with("/__") {
+        return Ok(control(&world, &head, body));
+    }
+    let face = Face::of(&head);
+    let stamp = world.stamp();
+    let request_id = stamp.request_id();
+    let inquiry = Inquiry {
+        world: &world,
+        face,
+        head: &head,
+        stamp: &stamp,
+        terms: world.terms(),
+    };
+    let faults = inquiry.terms.faults;
+    let decision = body.and_then(|body| inquiry.decide(&body));
+    if faults.latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    }
+    let mut response = match decision {
+        Ok(Decision::Answer(answer)) => answered(answer, &faults),
+        Ok(Decision::Silence) => {
+            world.stopped().await;
+            return Err(io::Error::other(
+                "the simulated provider was told not to answer",
+            ));
+        }
+        Err(refusal) => refused(face, &refusal, &request_id),
+    };
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        headers.insert(face.request_id_header(), id);
+    }
+    if face == Face::OpenAi {
+        headers.insert("openai-processing-ms", HeaderValue::from(faults.latency_ms));
+    }
+    Ok(response)
+}
+
+/// A request with all that bears on its answer but the body.
+struct Inquiry<'r> {
+    world: &'r World,
+    face: Face,
+    head: &'r Parts,
+    stamp: &'r Stamp,
+    /// The faults of the moment it came: a change in its middle does not concern it.
+    terms: Terms,
+}
+
+impl Inquiry<'_> {
+    fn decide(&self, body: &Bytes) -> Result<Decision, Refusal> {
+        identify(self.world, self.face, &self.head.headers)?;
+        let path = self.head.uri.path();
+        match (&self.head.method, path) {
+            (&Method::GET, "/v1/models") => self.free(|| {
+                Ok(match self.face {
+                    Face::OpenAi => models::openai_list(),
+                    Face::Anthropic => models::anthropic_list(),
+                })
+            }),
+            (&Method::GET, _) if path.starts_with("/v1/models/") => self.free(|| {
+                let id = path.strip_prefix("/v1/models/").unwrap_or_default();
+                match self.face {
+                    Face::OpenAi => models::openai_model(id),
+                    Face::Anthropic => models::anthropic_model(id),
+                }
+            }),
+            (&Method::POST, "/v1/chat/completions") => self.billed::<Chat<'_>>(body),
+            (&Method::POST, "/v1/completions") => self.billed::<Completion<'_>>(body),
+            (&Method::POST, "/v1/embeddings") => self.billed::<Embedding<'_>>(body),
+            (&Method::POST, "/v1/messages") => {
+                versioned(self.head)?;
+                self.billed::<Message<'_>>(body)
+            }
+            (&Method::POST, "/v1/messages/count_tokens") => {
+                versioned(self.head)?;
+                let call: CountTokens = read(body)?;
+                self.free(|| Ok(call.answer()))
+            }
+            (method, _) => Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no {method} {path} at the simulated provider"),
+            )
+            .with_code("unknown_url")),
+        }
+    }
+
+    /// Answer a request that costs nothing.
+    fn free(&self, answer: impl FnOnce() -> Result<String, Refusal>) -> Result<Decision, Refusal> {
+        self.fail_if_told(Billed::No)?;
+        if self.terms.faults.hang {
+            return Ok(Decision::Silence);
+        }
+        Ok(Decision::Answer(Answer::Whole(answer()?)))
+    }
+
+    /// Answer a request that is billed: its line is in the journal before its answer begins.
+    fn billed<'a, C: Call<'a>>(&self, body: &'a Bytes) -> Result<Decision, Refusal> {
+        let call: C = read(body)?;
+        call.check(&self.terms)?;
+        self.fail_if_told(Billed::Yes)?;
+        let tokens = call.tokens(&self.terms);
+        let client_request_id = self.head.headers.get("x-client-request-id");
+        let entry = Entry {
+            time: self.stamp.time,
+            request_id: &self.stamp.request_id(),
+            client_request_id: client_request_id.and_then(|value| value.to_str().ok()),
+            model: call.model(),
+            tokens_in: tokens.input,
+            tokens_out: tokens.output,
+            path: self.head.uri.path(),
+        };
+        self.world.journal.append(&entry).map_err(|error| {
+            Refusal::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                format!("the journal cannot be written: {error}"),
+            )
+        })?;
+        if self.terms.faults.hang {
+            return Ok(Decision::Silence);
+        }
+        Ok(Decision::Answer(call.answer(self.stamp, &self.terms)))
+    }
+
+    fn fail_if_told(&self, billed: Billed) -> Result<(), Refusal> {
+        let faults = &self.terms.faults;
+        if !self.world.next_fails(billed, faults) {
+            return Ok(());
+        }
+        let status =
+            StatusCode::from_u16(faults.error_status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = "the simulated provider was told to fail this request";
+        let mut refusal = Refusal::new(status, message);
+        refusal.retry_after_s = faults.retry_after_s;
+        Err(match status {
+            StatusCode::TOO_MANY_REQUESTS => refusal.with_code("rate_limit_exceeded"),
+            StatusCode::UNAUTHORIZED => refusal.with_code("invalid_api_key"),
+            _ => refusal,
+        })
+    }
+}
+
+/// Check the caller's key as the vendor would.
+fn identify(world: &World, face: Face, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    // Anthropic's SDKs present a key in either header, by their version.
+    let presented = match face {
+        Face::OpenAi => bearer,
+        Face::Anthropic => text(API_KEY).or(bearer),
+    };
+    let refuse = |message: &str| {
+        Err(Refusal::new(StatusCode::UNAUTHORIZED, message).with_code("invalid_api_key"))
+    };
+    match presented {
+        None | Some("") => refuse(match face {
+            Face::OpenAi => "the request has no key: send `Authorization: Bearer` and a key",
+            Face::Anthropic => {
+                "the request has no key: send it as `x-api-key` or `Authorization: Bearer`"
+            }
+        }),
+        Some(key) if world.accepts(key) => Ok(()),
+        Some(_) => refuse("the key is not valid at the simulated provider"),
+    }
+}
+
+fn versioned(head: &Parts) -> Result<(), Refusal> {
+    if head.headers.contains_key(ANTHROPIC_VERSION) {
+        return Ok(());
+    }
+    Err(Refusal::request(
+        "the header 'anthropic-version' is missing",
+    ))
+}
+
+fn read<'a, C: Deserialize<'a>>(body: &'a Bytes) -> Result<C, Refusal> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refusal::request(format!("the body could not be read: {error}")))
+}
+
+fn answered(answer: Answer, faults: &Faults) -> Response<AnswerBody> {
+    let (kind, length) = match &answer {
+        Answer::Whole(text) => ("application/json", Some(text.len())),
+        Answer::Events(_) => ("text/event-stream; charset=utf-8", None),
+    };
+    let mut response = Response::new(AnswerBody::new(answer, faults));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    match length {
+        // The length of the whole answer, also of one that will be cut.
+        Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        None => headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+    };
+    response
+}
+
+fn refused(face: Face, refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
+    let text = match face {
+        Face::OpenAi => openai::error(refusal),
+        Face::Anthropic => anthropic::error(refusal, request_id),
+    };
+    let mut response = json(refusal.status, text);
+    if let Some(seconds) = refusal.retry_after_s {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+fn json(status: StatusCode, text: String) -> Response<AnswerBody> {
+    let length = HeaderValue::from(text.len());
+    let mut response = Response::new(AnswerBody::whole(text));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CONTENT_LENGTH, length);
+    response
+}
+
+/// The simulated provider's own paths, by which a test or a demonstration scripts it.
+fn control(world: &World, head: &Parts, body: Result<Bytes, Refusal>) -> Response<AnswerBody> {
+    let body = match body {
+        Ok(body) => body,
+        Err(refusal) => return json(refusal.status, openai::error(&refusal)),
+    };
+    let faults = |world: &World| serde_json::to_string(&world.faults()).unwrap_or_default();
+    match (&head.method, head.uri.path()) {
+        (&Method::GET, "/__faults") => json(StatusCode::OK, faults(world)),
+        (&Method::POST, "/__faults") => match world.faults().merged(&body) {
+            Ok(merged) => {
+                world.set_faults(merged);
+                json(StatusCode::OK, faults(world))
+            }
+            Err(error) => json(
+                StatusCode::BAD_REQUEST,
+                openai::error(&Refusal::request(error.to_string())),
+            ),
+        },
+        (&Method::GET, "/__journal") => json(
+            StatusCode::OK,
+            format!("[{}]", world.journal.lines().join(",")),
+        ),
+        (&Method::POST, "/__reset") => {
+            world.reset();
+            json(StatusCode::OK, faults(world))
+        }
+        (method, path) => {
+            let refusal = Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no {method} {path}"),
+            );
+            json(refusal.status, openai::error(&refusal))
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! A PostgreSQL cluster of the test's own, which ends with the test's process however that ends.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::program::repository;
+
+/// A running cluster.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Its folder, where its socket is.
+    pub folder: PathBuf,
+    /// The URL of its database, for a role that is no superuser.
+    pub url: String,
+}
+
+impl Cluster {
+    /// Starts one.
+    pub fn start() -> Self {
+        // Directly below the temporary folder: the server's own user must be able to enter.
+        let name = tempfile::Builder::new().prefix("tollgate-pg-").tempdir().unwrap();
+        let folder = name.path().to_owned();
+        drop(name);
+        let owner = std::process::id().to_string();
+        let output = script(&["start", folder.to_str().unwrap(), &owner]);
+        Self { folder, url: output.trim().to_owned() }
+    }
+
+    /// Each row of a statement as a line of JSON, read past row-level security.
+    pub fn rows(&self, statement: &str) -> String {
+        let programs = script(&["where"]);
+        let psql = PathBuf::from(programs.trim()).join("psql");
+        let mut command = Command::new(psql);
+        command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--username=postgres"]);
+        command.arg(format!("--host={}", self.folder.display())).arg("--dbname=tollgate");
+        command.arg(format!("--command=SELECT row_to_json(t) FROM ({statement}) t"));
+        let output = command.current_dir("/").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let stop = ["stop", self.folder.to_str().unwrap_or_default()];
+        let stopped = Command::new(repository().join("bin/throwaway-postgres")).args(stop).status();
+        drop(stopped);
+    }
+}
+
+/// Runs the script to its end. Its output goes to a file: the server it starts would keep a pipe open.
+fn script(args: &[&str]) -> String {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let errors = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(repository().join("bin/throwaway-postgres"));
+    command.args(args).stdin(std::process::Stdio::null());
+    command.stdout(output.reopen().unwrap()).stderr(errors.reopen().unwrap());
+    let status = command.status().unwrap();
+    let said = std::fs::read_to_string(errors.path()).unwrap();
+    assert!(status.success(), "throwaway-postgres {args:?}: {said}");
+    std::fs::read_to_string(output.path()).unwrap()
+}
