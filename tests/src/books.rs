@@ -11,7 +11,7 @@ use crate::postgres::Cluster;
 use crate::simulator::Line;
 
 const STATEMENT: &str = "SELECT tenant_id, integration_id, call_id, model, provider, tokens_in, tokens_out, cost_cents, \
-     cost_nanos, held_nanos, policy_result, error_code, usage_source, tokens_by_class, unit_prices, latency_ms \
+     cost_nanos, held_nanos, policy_result, error_code, usage_source, tokens_by_class, unit_prices, latency_ms, created_at \
      FROM cus_llm_usage ORDER BY created_at, id";
 
 /// Reads a SQLite file as `sqlite3` of any machine would, one JSON object a line.
@@ -58,6 +58,8 @@ pub struct LedgerRow {
     pub unit_prices: Value,
     /// How long it took.
     pub latency_ms: Option<i64>,
+    /// When it was admitted, in microseconds since 1970.
+    pub created_at: i64,
 }
 
 impl LedgerRow {
@@ -76,7 +78,7 @@ impl LedgerRow {
 #[derive(Debug)]
 pub enum Tables<'w> {
     /// A data directory with a SQLite file; the program must not be running.
-    Sqlite(&'w Path),
+    Sqlite(PathBuf),
     /// A cluster.
     Postgres(&'w Cluster),
 }
@@ -220,7 +222,7 @@ mod tests {
                 "tenant_id": "t", "integration_id": "i", "call_id": id, "model": "m", "provider": "openai",
                 "tokens_in": 1, "tokens_out": 1, "cost_cents": 0, "cost_nanos": 0, "held_nanos": 0,
                 "policy_result": result, "error_code": error, "usage_source": "provider",
-                "tokens_by_class": "{}", "unit_prices": null, "latency_ms": 1,
+                "tokens_by_class": "{}", "unit_prices": null, "latency_ms": 1, "created_at": 0,
             }))
             .unwrap()
         };

@@ -138,6 +138,12 @@ impl App {
         self.ledger.caught_up().await;
     }
 
+    /// How many statements were sent to the database since the start.
+    #[must_use]
+    pub fn statements(&self) -> u64 {
+        self.store.statements()
+    }
+
     /// The present moment.
     #[must_use]
     pub fn now(&self) -> Moment {

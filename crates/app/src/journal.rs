@@ -232,7 +232,9 @@ impl Journal {
         let receipts: Vec<Receipt> = receipts.into_iter().collect();
         for some in receipts.chunks(POSTED_CHUNK) {
             let mut log = self.keeper.log.lock();
-            some.iter().for_each(|receipt| log.post(receipt.number));
+            for receipt in some {
+                log.post(receipt.number);
+            }
         }
         self.keeper.call();
     }

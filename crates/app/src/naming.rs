@@ -3,9 +3,9 @@
 use crate::error::AppError;
 
 /// The longest name, in characters.
-pub const NAME_LENGTH_MAX: usize = 255;
+const NAME_LENGTH_MAX: usize = 255;
 
-/// Checks that a name has 1 to [`NAME_LENGTH_MAX`] characters, is not blank and is on one line.
+/// Checks that a name has 1 to 255 characters, is not blank and is on one line.
 pub(crate) fn check_name(name: &str) -> Result<(), AppError> {
     let length = name.chars().count();
     let blank = name.trim().is_empty();

@@ -53,6 +53,15 @@ pub struct World {
 impl World {
     /// A new world with an empty store.
     pub async fn start() -> Self {
+        Self::start_with(AppConfig {
+            ledger_gather_ms: 0,
+            ..AppConfig::default()
+        })
+        .await
+    }
+
+    /// A new world with an empty store and these settings.
+    pub async fn start_with(config: AppConfig) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let beginning: Timestamp = BEGINNING.parse().expect("a time");
         let clock = Arc::new(ManualClock::at(beginning));
@@ -71,10 +80,7 @@ impl World {
             },
             read_env: Box::new(|name| (name == "TOLLGATE_CRED_TEST").then(|| CANARY.to_owned())),
             journal_dir: folder.path().join("journal"),
-            config: AppConfig {
-                ledger_gather_ms: 0,
-                ..AppConfig::default()
-            },
+            config,
         });
         let app = app.await.expect("a running application");
         Self {

@@ -61,7 +61,11 @@ impl Provider for Anthropic {
         policy: &UrlPolicy,
     ) -> Result<Endpoint, UrlError> {
         let own = DESCRIPTION.default_url;
-        let url = config.base_url.as_deref().or(own).ok_or(UrlError::Missing)?;
+        let url = config
+            .base_url
+            .as_deref()
+            .or(own)
+            .ok_or(UrlError::Missing)?;
         let endpoint = Endpoint::parse(url, policy)?;
         let prefix = endpoint.prefix().strip_suffix("/v1").map(str::to_owned);
         Ok(match prefix {
@@ -91,7 +95,13 @@ impl Provider for Anthropic {
             edits.apply(body)
         });
         let method = call.operation.method();
-        Ok(Outbound { method, uri, headers, body, usage_chunk: UsageChunk::Keep })
+        Ok(Outbound {
+            method,
+            uri,
+            headers,
+            body,
+            usage_chunk: UsageChunk::Keep,
+        })
     }
 
     fn probe(

@@ -60,7 +60,11 @@ mod tests {
 
     #[test]
     fn a_key_is_read_from_its_object_or_bare_and_never_shown() {
-        for text in [r#"{"api_key":"sk-1"}"#, r#" {"api_key":"sk-\u0031"} "#, "sk-1\n"] {
+        for text in [
+            r#"{"api_key":"sk-1"}"#,
+            r#" {"api_key":"sk-\u0031"} "#,
+            "sk-1\n",
+        ] {
             let value = read(text).unwrap();
             assert_eq!(value.as_bytes(), b"Bearer sk-1");
             assert_eq!(format!("{value:?}"), "Sensitive");
@@ -72,9 +76,15 @@ mod tests {
         let table = [
             ("{", CredentialError::Malformed),
             (r#"{"api_key":5}"#, CredentialError::Malformed),
-            (r#"{"api_key":"canary","other":"canary"}"#, CredentialError::Malformed),
+            (
+                r#"{"api_key":"canary","other":"canary"}"#,
+                CredentialError::Malformed,
+            ),
             (r#"{"api_key":""}"#, CredentialError::ApiKey),
-            (r#"{"api_key":"canary\r\nhost: x"}"#, CredentialError::ApiKey),
+            (
+                r#"{"api_key":"canary\r\nhost: x"}"#,
+                CredentialError::ApiKey,
+            ),
             (r#"{"api_key":"canary é"}"#, CredentialError::ApiKey),
             ("", CredentialError::ApiKey),
         ];

@@ -68,7 +68,11 @@ struct AnthropicError<'a> {
 impl Dialect {
     /// The dialect of a request for models, which both have at the same path.
     pub(crate) fn of_models(headers: &HeaderMap) -> Self {
-        if headers.contains_key("anthropic-version") { Self::Anthropic } else { Self::OpenAi }
+        if headers.contains_key("anthropic-version") {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
     }
 
     /// The dialect's class of errors with this status.
@@ -77,19 +81,16 @@ impl Dialect {
         match (self, status.as_u16()) {
             (Self::OpenAi, 402) => "insufficient_quota",
             (Self::OpenAi, 403) => "permission_denied",
-            (Self::OpenAi, 413) => "request_too_large",
-            (Self::OpenAi, 429) => "rate_limit_error",
-            (Self::OpenAi, 400..500) => "invalid_request_error",
-            (Self::OpenAi, _) => "server_error",
             (Self::Anthropic, 401) => "authentication_error",
             (Self::Anthropic, 402) => "billing_error",
             (Self::Anthropic, 403) => "permission_error",
             (Self::Anthropic, 404) => "not_found_error",
-            (Self::Anthropic, 413) => "request_too_large",
-            (Self::Anthropic, 429) => "rate_limit_error",
-            (Self::Anthropic, 400..500) => "invalid_request_error",
             (Self::Anthropic, 503 | 529) => "overloaded_error",
             (Self::Anthropic, 504) => "timeout_error",
+            (_, 413) => "request_too_large",
+            (_, 429) => "rate_limit_error",
+            (_, 400..500) => "invalid_request_error",
+            (Self::OpenAi, _) => "server_error",
             (Self::Anthropic, _) => "api_error",
         }
     }
@@ -112,8 +113,12 @@ impl Dialect {
     }
 
     fn body(self, error: &ErrorBody<'_>) -> Vec<u8> {
-        let error_type = error.error_type.unwrap_or_else(|| self.error_type(error.status));
-        let tollgate = error.tollgate.and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+        let error_type = error
+            .error_type
+            .unwrap_or_else(|| self.error_type(error.status));
+        let tollgate = error
+            .tollgate
+            .and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
         // An event's data is one line, so a member with line breaks cannot stand in it.
         let tollgate = tollgate.filter(|raw| !raw.get().contains(['\r', '\n']));
         let body = match self {
@@ -128,7 +133,10 @@ impl Dialect {
             }),
             Self::Anthropic => serde_json::to_vec(&AnthropicBody {
                 r#type: "error",
-                error: AnthropicError { r#type: error_type, message: error.message },
+                error: AnthropicError {
+                    r#type: error_type,
+                    message: error.message,
+                },
                 request_id: error.request_id,
                 tollgate,
             }),
@@ -161,7 +169,10 @@ mod tests {
 
     #[test]
     fn an_error_event_is_one_event_even_after_half_a_line() {
-        for (dialect, line) in [(Dialect::OpenAi, "data: {"), (Dialect::Anthropic, "event: error\ndata: {")] {
+        for (dialect, line) in [
+            (Dialect::OpenAi, "data: {"),
+            (Dialect::Anthropic, "event: error\ndata: {"),
+        ] {
             let event = dialect.error_event(&BROKE);
             let text = String::from_utf8(event.to_vec()).unwrap();
             assert!(text.starts_with(&format!("\n\n{line}")), "{text}");
@@ -172,7 +183,10 @@ mod tests {
 
     #[test]
     fn a_member_that_is_not_json_is_left_out() {
-        let body = Dialect::OpenAi.error_body(&ErrorBody { tollgate: Some("{"), ..BROKE });
+        let body = Dialect::OpenAi.error_body(&ErrorBody {
+            tollgate: Some("{"),
+            ..BROKE
+        });
         let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert!(read.get("tollgate").is_none());
     }

@@ -28,7 +28,10 @@ impl EditedBody {
     /// No body.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { pieces: Vec::new(), length: 0 }
+        Self {
+            pieces: Vec::new(),
+            length: 0,
+        }
     }
 
     /// The length of all pieces, in bytes.
@@ -91,7 +94,10 @@ pub(crate) struct Edits {
 impl Edits {
     /// No edits yet, of the body that `facts` were read from.
     pub(crate) fn of(facts: &RequestFacts) -> Self {
-        Self { opening: facts.places.opening, ..Self::default() }
+        Self {
+            opening: facts.places.opening,
+            ..Self::default()
+        }
     }
 
     /// Names another model, or names one at all.
@@ -113,7 +119,11 @@ impl Edits {
             UsageOption::Declined(span) => self.replace(span.clone(), Bytes::from_static(b"true")),
             UsageOption::Unsaid(opening) => {
                 let member: &[u8] = br#""include_usage":true,"#;
-                let shown = if opening.empty { member.strip_suffix(b",") } else { Some(member) };
+                let shown = if opening.empty {
+                    member.strip_suffix(b",")
+                } else {
+                    Some(member)
+                };
                 let place = opening.at..opening.at;
                 self.replace(place, Bytes::from_static(shown.unwrap_or(member)));
             }

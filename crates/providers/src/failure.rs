@@ -49,11 +49,20 @@ pub struct Failure {
 
 impl Failure {
     /// No connection could be made: nothing was sent.
-    pub const UNREACHABLE: Self = Self { kind: FailureKind::Unreachable, billed: Billed::No };
+    pub const UNREACHABLE: Self = Self {
+        kind: FailureKind::Unreachable,
+        billed: Billed::No,
+    };
     /// Nothing, or nothing more, came in time after the request was sent.
-    pub const TIMEOUT: Self = Self { kind: FailureKind::Timeout, billed: Billed::Maybe };
+    pub const TIMEOUT: Self = Self {
+        kind: FailureKind::Timeout,
+        billed: Billed::Maybe,
+    };
     /// The connection or the answer broke off after the request was sent.
-    pub const BROKEN: Self = Self { kind: FailureKind::Broken, billed: Billed::Maybe };
+    pub const BROKEN: Self = Self {
+        kind: FailureKind::Broken,
+        billed: Billed::Maybe,
+    };
 
     /// What an answer's status means; nothing for a success.
     ///
@@ -74,7 +83,10 @@ impl Failure {
             _ => FailureKind::ServerError,
         };
         let between = kind == FailureKind::Timeout || matches!(status.as_u16(), 499 | 502 | 520);
-        Some(Self { kind, billed: if between { Billed::Maybe } else { Billed::No } })
+        Some(Self {
+            kind,
+            billed: if between { Billed::Maybe } else { Billed::No },
+        })
     }
 
     /// The code that stands in the ledger.

@@ -59,7 +59,9 @@ impl Forwarded {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:-".contains(&byte);
         let mut mark = '?';
         for member in query.split('&') {
-            let Some((name, value)) = member.split_once('=') else { continue };
+            let Some((name, value)) = member.split_once('=') else {
+                continue;
+            };
             if self.query.contains(&name) && value.bytes().all(plain) {
                 path.push(mark);
                 path.push_str(member);

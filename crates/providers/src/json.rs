@@ -50,14 +50,20 @@ pub(crate) fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
 /// The bytes after leading white space.
 pub(crate) fn skip_space(bytes: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let start = bytes.iter().position(|byte| !is_space(byte)).unwrap_or(bytes.len());
+    let start = bytes
+        .iter()
+        .position(|byte| !is_space(byte))
+        .unwrap_or(bytes.len());
     bytes.get(start..).unwrap_or_default()
 }
 
 /// The bytes before trailing white space.
 pub(crate) fn skip_space_back(bytes: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let end = bytes.iter().rposition(|byte| !is_space(byte)).map_or(0, |at| at.saturating_add(1));
+    let end = bytes
+        .iter()
+        .rposition(|byte| !is_space(byte))
+        .map_or(0, |at| at.saturating_add(1));
     bytes.get(..end).unwrap_or_default()
 }
 
@@ -74,7 +80,9 @@ pub(crate) fn values_named<'t>(
     finder: &'t Finder<'static>,
 ) -> impl Iterator<Item = &'t [u8]> {
     let length = finder.needle().len();
-    finder.find_iter(text).filter_map(move |at| value_after(text.get(at.checked_add(length)?..)?))
+    finder
+        .find_iter(text)
+        .filter_map(move |at| value_after(text.get(at.checked_add(length)?..)?))
 }
 
 /// Splits a string's text from what follows its closing quote; `text` begins after the opening
@@ -82,7 +90,9 @@ pub(crate) fn values_named<'t>(
 pub(crate) fn split_string(text: &[u8]) -> (&[u8], &[u8]) {
     let mut at = 0_usize;
     while let Some(rest) = text.get(at..) {
-        let Some(found) = memchr::memchr2(b'"', b'\\', rest) else { break };
+        let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+            break;
+        };
         let stop = at.saturating_add(found);
         if rest.get(found) == Some(&b'"') {
             let after = text.get(stop.saturating_add(1)..).unwrap_or_default();
@@ -99,7 +109,10 @@ mod tests {
 
     #[test]
     fn a_string_ends_at_its_own_quote() {
-        assert_eq!(split_string(br#"a\"b\\" , 1"#), (&br#"a\"b\\"#[..], &b" , 1"[..]));
+        assert_eq!(
+            split_string(br#"a\"b\\" , 1"#),
+            (&br#"a\"b\\"#[..], &b" , 1"[..])
+        );
         assert_eq!(split_string(b"cut\\"), (&b"cut\\"[..], &b""[..]));
         assert_eq!(split_string(b""), (&b""[..], &b""[..]));
     }

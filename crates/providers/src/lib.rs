@@ -7,7 +7,11 @@
 //! do not recurse on foreign depth and do not wrap.
 #![cfg_attr(
     not(test),
-    deny(clippy::indexing_slicing, clippy::as_conversions, clippy::arithmetic_side_effects)
+    deny(
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        clippy::arithmetic_side_effects
+    )
 )]
 
 mod anthropic;

@@ -41,9 +41,14 @@ impl AnswerShape {
     /// with an error that is none.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let kind = headers.get(CONTENT_TYPE).map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .map(http::HeaderValue::as_bytes)
+            .unwrap_or_default();
         let stream = b"text/event-stream";
-        let named = kind.get(..stream.len()).is_some_and(|it| it.eq_ignore_ascii_case(stream));
+        let named = kind
+            .get(..stream.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(stream));
         if named { Self::Stream } else { Self::Whole }
     }
 }
@@ -107,7 +112,10 @@ impl Observed {
     #[must_use]
     pub fn counted(&self, input_bound: u64) -> TokenUsage {
         let input = self.input.unwrap_or(TokenUsage::plain(input_bound, 0));
-        TokenUsage { output: self.counted_output, ..input }
+        TokenUsage {
+            output: self.counted_output,
+            ..input
+        }
     }
 }
 
@@ -173,10 +181,18 @@ impl Meter {
             Dialect::Anthropic => Reader::Anthropic(anthropic::Reader::default()),
         };
         let flow = match shape {
-            AnswerShape::Whole => Flow::Whole { pieces: Vec::new(), length: 0 },
+            AnswerShape::Whole => Flow::Whole {
+                pieces: Vec::new(),
+                length: 0,
+            },
             AnswerShape::Stream => Flow::Stream(Stream::default()),
         };
-        Self { plan, reader, observed: Observed::default(), flow }
+        Self {
+            plan,
+            reader,
+            observed: Observed::default(),
+            flow,
+        }
     }
 
     /// Looks at the next bytes and hands on what the caller is to get.
@@ -225,7 +241,12 @@ impl Meter {
             Flow::Stream(stream) => {
                 // Some servers leave out the blank line after the last event.
                 let last = Found::Event(stream.scanner.rest());
-                let fate = see(&last, &mut self.reader, &mut self.observed, self.plan.bounds);
+                let fate = see(
+                    &last,
+                    &mut self.reader,
+                    &mut self.observed,
+                    self.plan.bounds,
+                );
                 let strips = self.plan.usage_chunk == UsageChunk::Strip;
                 if end == End::Clean && !(strips && fate == Fate::UsageOnly) {
                     stream.held.into_iter().for_each(out);
@@ -269,7 +290,11 @@ impl Stream {
         see: &mut impl FnMut(&Found<'_>) -> Fate,
         out: &mut impl FnMut(Bytes),
     ) {
-        let Self { scanner, held, removed } = self;
+        let Self {
+            scanner,
+            held,
+            removed,
+        } = self;
         // Everything before `from` is handed on or taken out; `ended` is where the last event ends.
         let (mut from, mut ended) = (0_usize, 0_usize);
         scanner.push(chunk, |found, end| {
@@ -354,7 +379,9 @@ fn pass(bytes: Bytes, out: &mut impl FnMut(Bytes)) {
 
 /// A slice that is empty where the span is not inside the chunk.
 fn part(chunk: &Bytes, from: usize, to: usize) -> Bytes {
-    chunk.get(from..to).map_or_else(Bytes::new, |inside| chunk.slice_ref(inside))
+    chunk
+        .get(from..to)
+        .map_or_else(Bytes::new, |inside| chunk.slice_ref(inside))
 }
 
 /// One text of all pieces; copied only when there are several.

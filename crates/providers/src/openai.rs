@@ -1,8 +1,8 @@
 //! OpenAI, and what every server that speaks like it has in common.
 
 use cus_models::CusProviderType;
-use http::header::AUTHORIZATION;
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_vault::Secret;
@@ -96,7 +96,11 @@ static DESCRIPTION: Description = Description {
     operations: OPERATIONS,
 };
 
-static FORWARDED: Forwarded = Forwarded { headers: &["openai-beta"], query: &[], version: "" };
+static FORWARDED: Forwarded = Forwarded {
+    headers: &["openai-beta"],
+    query: &[],
+    version: "",
+};
 
 impl Provider for OpenAi {
     fn describe(&self) -> &'static Description {
@@ -136,9 +140,17 @@ pub(crate) fn endpoint(
     config: &IntegrationConfig,
     policy: &UrlPolicy,
 ) -> Result<Endpoint, UrlError> {
-    let url = config.base_url.as_deref().or(description.default_url).ok_or(UrlError::Missing)?;
+    let url = config
+        .base_url
+        .as_deref()
+        .or(description.default_url)
+        .ok_or(UrlError::Missing)?;
     let endpoint = Endpoint::parse(url, policy)?;
-    Ok(if endpoint.prefix().is_empty() { endpoint.with_prefix("/v1") } else { endpoint })
+    Ok(if endpoint.prefix().is_empty() {
+        endpoint.with_prefix("/v1")
+    } else {
+        endpoint
+    })
 }
 
 /// The request to a server that speaks the dialect; `chat_cap` is what it calls chat's maximum.
@@ -162,12 +174,20 @@ pub(crate) fn prepare(
         None => {}
     }
     let (body, usage_chunk) = body(call, chat_cap);
-    Ok(Outbound { method: call.operation.method(), uri, headers, body, usage_chunk })
+    Ok(Outbound {
+        method: call.operation.method(),
+        uri,
+        headers,
+        body,
+        usage_chunk,
+    })
 }
 
 /// The body with the documented edits, and what becomes of the usage that it now asks for.
 fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk) {
-    let Some((body, facts)) = call.body else { return (EditedBody::empty(), UsageChunk::Keep) };
+    let Some((body, facts)) = call.body else {
+        return (EditedBody::empty(), UsageChunk::Keep);
+    };
     let mut edits = Edits::of(facts);
     if let Some(model) = call.model {
         edits.model(facts, model);
@@ -179,11 +199,17 @@ fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk)
     }
     let speaks = call.operation.may_stream();
     if call.config.hard_cap && speaks && facts.output_maximum().is_none() {
-        let member = match call.operation {
-            Operation::ChatCompletions => chat_cap,
-            _ => CapMember::MaxTokens,
+        let is_chat = call.operation == Operation::ChatCompletions;
+        let member = if is_chat {
+            chat_cap
+        } else {
+            CapMember::MaxTokens
         };
-        edits.cap(&facts.places, member, facts.output_allowance(call.config, call.prices));
+        edits.cap(
+            &facts.places,
+            member,
+            facts.output_allowance(call.config, call.prices),
+        );
     }
     (edits.apply(body), usage_chunk)
 }

@@ -54,11 +54,19 @@ impl Operation {
             (&Method::GET, _) => {
                 let model = model_id(tail.strip_prefix("models/")?)?;
                 let dialect = Dialect::of_models(headers);
-                return Some(Matched { operation: Self::GetModel, dialect, model: Some(model) });
+                return Some(Matched {
+                    operation: Self::GetModel,
+                    dialect,
+                    model: Some(model),
+                });
             }
             _ => return None,
         };
-        Some(Matched { operation, dialect, model: None })
+        Some(Matched {
+            operation,
+            dialect,
+            model: None,
+        })
     }
 
     /// Whether providers charge for it, so that it needs a hold and leaves a row.
@@ -71,7 +79,10 @@ impl Operation {
 
     /// Whether the answer may be a stream of events.
     pub const fn may_stream(self) -> bool {
-        matches!(self, Self::ChatCompletions | Self::Completions | Self::Messages)
+        matches!(
+            self,
+            Self::ChatCompletions | Self::Completions | Self::Messages
+        )
     }
 
     /// Whether the request carries a JSON body.
@@ -96,7 +107,11 @@ impl Operation {
     /// The HTTP method.
     #[must_use]
     pub const fn method(self) -> Method {
-        if self.has_body() { Method::POST } else { Method::GET }
+        if self.has_body() {
+            Method::POST
+        } else {
+            Method::GET
+        }
     }
 
     /// The path after the version, without the model of [`Self::GetModel`].
@@ -118,7 +133,9 @@ impl Operation {
 fn model_id(encoded: &str) -> Option<Cow<'_, str>> {
     let id = decoded(encoded)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-@+/ ".contains(&byte);
-    let whole = id.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    let whole = id
+        .split('/')
+        .all(|segment| !matches!(segment, "" | "." | ".."));
     (whole && id.len() <= 200 && id.bytes().all(plain)).then_some(id)
 }
 
@@ -149,7 +166,9 @@ pub(crate) fn push_encoded(path: &mut String, id: &str) {
         } else {
             path.push('%');
             for digit in [byte >> 4, byte & 15] {
-                path.extend(char::from_digit(u32::from(digit), 16).map(|it| it.to_ascii_uppercase()));
+                path.extend(
+                    char::from_digit(u32::from(digit), 16).map(|it| it.to_ascii_uppercase()),
+                );
             }
         }
     }
@@ -166,22 +185,66 @@ mod tests {
     #[test]
     fn every_served_path_has_its_operation() {
         let table = [
-            (Method::POST, "/v1/chat/completions", Operation::ChatCompletions, Dialect::OpenAi),
-            (Method::POST, "/v1/completions", Operation::Completions, Dialect::OpenAi),
-            (Method::POST, "/v1/embeddings", Operation::Embeddings, Dialect::OpenAi),
-            (Method::POST, "/v1/messages", Operation::Messages, Dialect::Anthropic),
-            (Method::POST, "/v1/messages/count_tokens", Operation::CountTokens, Dialect::Anthropic),
-            (Method::GET, "/v1/models", Operation::ListModels, Dialect::OpenAi),
+            (
+                Method::POST,
+                "/v1/chat/completions",
+                Operation::ChatCompletions,
+                Dialect::OpenAi,
+            ),
+            (
+                Method::POST,
+                "/v1/completions",
+                Operation::Completions,
+                Dialect::OpenAi,
+            ),
+            (
+                Method::POST,
+                "/v1/embeddings",
+                Operation::Embeddings,
+                Dialect::OpenAi,
+            ),
+            (
+                Method::POST,
+                "/v1/messages",
+                Operation::Messages,
+                Dialect::Anthropic,
+            ),
+            (
+                Method::POST,
+                "/v1/messages/count_tokens",
+                Operation::CountTokens,
+                Dialect::Anthropic,
+            ),
+            (
+                Method::GET,
+                "/v1/models",
+                Operation::ListModels,
+                Dialect::OpenAi,
+            ),
         ];
         for (method, path, operation, dialect) in table {
-            assert_eq!(route(&method, path), Some(Matched { operation, dialect, model: None }));
+            assert_eq!(
+                route(&method, path),
+                Some(Matched {
+                    operation,
+                    dialect,
+                    model: None
+                })
+            );
             assert_eq!(operation.method(), method);
         }
     }
 
     #[test]
     fn a_near_miss_is_no_route() {
-        for path in ["/v1/chat/completions/", "/v1//messages", "/V1/messages", "/v1/", "/", ""] {
+        for path in [
+            "/v1/chat/completions/",
+            "/v1//messages",
+            "/V1/messages",
+            "/v1/",
+            "/",
+            "",
+        ] {
             assert_eq!(route(&Method::POST, path), None, "{path}");
         }
         assert_eq!(route(&Method::GET, "/v1/messages"), None);
@@ -191,7 +254,10 @@ mod tests {
     #[test]
     fn a_model_list_is_answered_in_the_dialect_of_its_header() {
         let mut headers = HeaderMap::new();
-        headers.insert("anthropic-version", http::HeaderValue::from_static("2023-06-01"));
+        headers.insert(
+            "anthropic-version",
+            http::HeaderValue::from_static("2023-06-01"),
+        );
         let matched = Operation::route(&Method::GET, "/v1/models", &headers).unwrap();
         assert_eq!(matched.dialect, Dialect::Anthropic);
     }
@@ -200,8 +266,23 @@ mod tests {
     fn a_model_in_the_path_is_decoded_and_cannot_climb() {
         let model = |path: &str| route(&Method::GET, path)?.model.map(Cow::into_owned);
         assert_eq!(model("/v1/models/gpt-4o").as_deref(), Some("gpt-4o"));
-        assert_eq!(model("/v1/models/meta%2Fllama-3%3A8b").as_deref(), Some("meta/llama-3:8b"));
-        for path in ["", "..", "a/../b", "%2e%2e/x", "a%2F..%2Fb", "a%00", "a%0d%0ab", "%zz", "%e9", "a%3Fb", "a#b"] {
+        assert_eq!(
+            model("/v1/models/meta%2Fllama-3%3A8b").as_deref(),
+            Some("meta/llama-3:8b")
+        );
+        for path in [
+            "",
+            "..",
+            "a/../b",
+            "%2e%2e/x",
+            "a%2F..%2Fb",
+            "a%00",
+            "a%0d%0ab",
+            "%zz",
+            "%e9",
+            "a%3Fb",
+            "a#b",
+        ] {
             assert_eq!(model(&format!("/v1/models/{path}")), None, "{path}");
         }
     }

@@ -74,8 +74,18 @@ mod tests {
             (200, 2_001, ProbeOutcome::Slow, CusHealthState::Degraded),
             (429, 1, ProbeOutcome::RateLimited, CusHealthState::Degraded),
             (404, 1, ProbeOutcome::NotFound, CusHealthState::Degraded),
-            (401, 1, ProbeOutcome::CredentialRefused, CusHealthState::Failing),
-            (403, 1, ProbeOutcome::CredentialRefused, CusHealthState::Failing),
+            (
+                401,
+                1,
+                ProbeOutcome::CredentialRefused,
+                CusHealthState::Failing,
+            ),
+            (
+                403,
+                1,
+                ProbeOutcome::CredentialRefused,
+                CusHealthState::Failing,
+            ),
             (302, 1, ProbeOutcome::Failing, CusHealthState::Failing),
             (500, 1, ProbeOutcome::Failing, CusHealthState::Failing),
         ];

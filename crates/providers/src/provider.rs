@@ -127,7 +127,10 @@ pub enum Presence {
 
 /// Everything that a request to a provider is made from.
 #[derive(Clone, Copy)]
-#[expect(missing_debug_implementations, reason = "it holds the caller's headers, which may be secret")]
+#[expect(
+    missing_debug_implementations,
+    reason = "it holds the caller's headers, which may be secret"
+)]
 pub struct PrepareCall<'a> {
     /// What is asked for.
     pub operation: Operation,

@@ -19,12 +19,14 @@ pub fn all() -> &'static [&'static dyn Provider] {
 /// The provider of a type; none when it is not served yet.
 #[must_use]
 pub fn find(provider_type: CusProviderType) -> Option<&'static dyn Provider> {
-    ALL.into_iter().find(|provider| provider.describe().provider_type == provider_type)
+    ALL.into_iter()
+        .find(|provider| provider.describe().provider_type == provider_type)
 }
 
 /// The providers that a caller of a dialect can reach.
 pub fn serving(dialect: Dialect) -> impl Iterator<Item = &'static dyn Provider> {
-    ALL.into_iter().filter(move |provider| provider.describe().dialect == dialect)
+    ALL.into_iter()
+        .filter(move |provider| provider.describe().dialect == dialect)
 }
 
 #[cfg(test)]
@@ -37,7 +39,9 @@ mod tests {
             let description = provider.describe();
             let found = find(description.provider_type).unwrap();
             assert_eq!(found.describe().title, description.title);
-            assert!(serving(description.dialect).any(|it| it.describe().title == description.title));
+            assert!(
+                serving(description.dialect).any(|it| it.describe().title == description.title)
+            );
         }
         assert!(find(CusProviderType::Bedrock).is_none());
     }

@@ -67,8 +67,10 @@ impl RequestError {
     pub const fn param(&self) -> Option<&'static str> {
         match self {
             Self::Malformed(_) => None,
-            Self::Duplicate(param) | Self::Missing(param) | Self::Unbookable(param) => Some(param),
-            Self::Wrong { param, .. } => Some(param),
+            Self::Duplicate(param)
+            | Self::Missing(param)
+            | Self::Unbookable(param)
+            | Self::Wrong { param, .. } => Some(param),
         }
     }
 }
@@ -230,8 +232,11 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RequestError> {
     serde_json::from_str(text).map_err(|error| {
         let reason = error.to_string();
         // The deserializer has no kind of its own for this, only these words (guarded by a test).
-        let name = reason.strip_prefix("duplicate field `").and_then(|rest| rest.split('`').next());
-        name.and_then(known).map_or_else(|| malformed(&reason), RequestError::Duplicate)
+        let name = reason
+            .strip_prefix("duplicate field `")
+            .and_then(|rest| rest.split('`').next());
+        name.and_then(known)
+            .map_or_else(|| malformed(&reason), RequestError::Duplicate)
     })
 }
 
@@ -262,11 +267,18 @@ fn opening(object: &str, text: &str) -> Opening {
     let trimmed = object.trim_start();
     let inner = trimmed.strip_prefix('{').unwrap_or(trimmed);
     let at = span_of(inner, text).map_or(0, |span| span.start);
-    Opening { at, empty: skip_space(inner.as_bytes()).starts_with(b"}") }
+    Opening {
+        at,
+        empty: skip_space(inner.as_bytes()).starts_with(b"}"),
+    }
 }
 
 fn null_span(raw: Raw<'_>, text: &str) -> Option<Range<usize>> {
-    if raw.text() == Some("null") { raw.span(text) } else { None }
+    if raw.text() == Some("null") {
+        raw.span(text)
+    } else {
+        None
+    }
 }
 
 fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
@@ -274,18 +286,23 @@ fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
         param: "model",
         expected: "a text of 1 to 400 bytes without control characters",
     };
-    let Some(text) = raw.present() else { return Ok(None) };
+    let Some(text) = raw.present() else {
+        return Ok(None);
+    };
     // Borrowed when it has no escapes, so that one copy is made and not two.
     let owned: String;
-    let name = match serde_json::from_str::<&str>(text) {
-        Ok(name) => name,
-        Err(_) => {
-            owned = serde_json::from_str(text).or(Err(WRONG))?;
-            &owned
-        }
+    let name = if let Ok(name) = serde_json::from_str::<&str>(text) {
+        name
+    } else {
+        owned = serde_json::from_str(text).or(Err(WRONG))?;
+        &owned
     };
     let fits = !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control);
-    if fits { Ok(Some(name.into())) } else { Err(WRONG) }
+    if fits {
+        Ok(Some(name.into()))
+    } else {
+        Err(WRONG)
+    }
 }
 
 fn flag(raw: Raw<'_>, param: &'static str) -> Result<Option<bool>, RequestError> {
@@ -293,15 +310,23 @@ fn flag(raw: Raw<'_>, param: &'static str) -> Result<Option<bool>, RequestError>
         None => Ok(None),
         Some("true") => Ok(Some(true)),
         Some("false") => Ok(Some(false)),
-        Some(_) => Err(RequestError::Wrong { param, expected: "true or false" }),
+        Some(_) => Err(RequestError::Wrong {
+            param,
+            expected: "true or false",
+        }),
     }
 }
 
 /// A whole number up to `most`, unless absent or `null`.
 fn whole(raw: Raw<'_>, param: &'static str, most: u64) -> Result<Option<u64>, RequestError> {
-    let Some(text) = raw.present() else { return Ok(None) };
+    let Some(text) = raw.present() else {
+        return Ok(None);
+    };
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(RequestError::Wrong { param, expected: "a whole number that is not negative" });
+        return Err(RequestError::Wrong {
+            param,
+            expected: "a whole number that is not negative",
+        });
     }
     match text.parse() {
         Ok(number) if number <= most => Ok(Some(number)),
@@ -321,8 +346,10 @@ fn choices(operation: Operation, members: &Members<'_>) -> Result<u64, RequestEr
 }
 
 fn usage_option(raw: Raw<'_>, text: &str) -> Result<UsageOption, RequestError> {
-    const WRONG: RequestError =
-        RequestError::Wrong { param: "stream_options", expected: "an object or null" };
+    const WRONG: RequestError = RequestError::Wrong {
+        param: "stream_options",
+        expected: "an object or null",
+    };
     match raw.text() {
         None => return Ok(UsageOption::Absent),
         Some("null") => return raw.span(text).map(UsageOption::Null).ok_or(WRONG),
@@ -333,9 +360,10 @@ fn usage_option(raw: Raw<'_>, text: &str) -> Result<UsageOption, RequestError> {
     match flag(include, "stream_options.include_usage")? {
         Some(true) => Ok(UsageOption::Asked),
         Some(false) => include.span(text).map(UsageOption::Declined).ok_or(WRONG),
-        None => Ok(include
-            .span(text)
-            .map_or_else(|| UsageOption::Unsaid(opening(options, text)), UsageOption::Declined)),
+        None => Ok(include.span(text).map_or_else(
+            || UsageOption::Unsaid(opening(options, text)),
+            UsageOption::Declined,
+        )),
     }
 }
 

@@ -52,7 +52,10 @@ impl Scanner {
                 found(Found::Tail, 1);
             }
         }
-        while let Some(offset) = chunk.get(line..).and_then(|rest| memchr2(b'\r', b'\n', rest)) {
+        while let Some(offset) = chunk
+            .get(line..)
+            .and_then(|rest| memchr2(b'\r', b'\n', rest))
+        {
             let stop = line.saturating_add(offset);
             let blank = offset == 0 && !self.line_open;
             line = stop.saturating_add(1);
@@ -89,7 +92,10 @@ impl Scanner {
     }
 
     fn end_event(&mut self, last: &[u8], end: usize, found: &mut impl FnMut(Found<'_>, usize)) {
-        let length = self.skipped.saturating_add(self.partial.len()).saturating_add(last.len());
+        let length = self
+            .skipped
+            .saturating_add(self.partial.len())
+            .saturating_add(last.len());
         if self.is_skipping() || length > EVENT_MAX {
             found(Found::TooLarge(length), end);
         } else if self.partial.is_empty() {
@@ -109,12 +115,19 @@ impl Scanner {
             return;
         }
         let held = std::mem::take(&mut self.partial).len();
-        self.skipped = self.skipped.saturating_add(held).saturating_add(bytes.len());
+        self.skipped = self
+            .skipped
+            .saturating_add(held)
+            .saturating_add(bytes.len());
     }
 
     /// A stream may begin with a byte order mark, which is no part of its first event.
     fn without_mark<'a>(&self, event: &'a [u8]) -> &'a [u8] {
-        if self.started { event } else { event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event) }
+        if self.started {
+            event
+        } else {
+            event.strip_prefix(BYTE_ORDER_MARK).unwrap_or(event)
+        }
     }
 }
 
@@ -130,7 +143,10 @@ pub(crate) struct Event<'a> {
 impl<'a> Event<'a> {
     /// Takes an event apart. Comments and other fields are passed over.
     pub(crate) fn parse(bytes: &'a [u8]) -> Self {
-        let mut event = Self { name: None, data: Cow::Borrowed(&[]) };
+        let mut event = Self {
+            name: None,
+            data: Cow::Borrowed(&[]),
+        };
         let mut has_data = false;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -199,7 +215,8 @@ mod tests {
     #[test]
     fn an_event_ends_at_a_blank_line_of_any_kind() {
         for line_end in ["\n", "\r", "\r\n"] {
-            let stream = "event: a\ndata: 1\ndata:2\n: c\nid: 9\n\ndata\n\n".replace('\n', line_end);
+            let stream =
+                "event: a\ndata: 1\ndata:2\n: c\nid: 9\n\ndata\n\n".replace('\n', line_end);
             let (found, ends) = events(&[stream.as_bytes()]);
             let texts: Vec<String> = found.iter().map(|event| data(event)).collect();
             assert_eq!(texts, ["1\n2", ""], "{line_end:?}");

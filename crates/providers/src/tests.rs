@@ -20,8 +20,10 @@ fn provider(provider_type: CusProviderType) -> &'static dyn Provider {
 }
 
 fn endpoint(provider_type: CusProviderType, url: Option<&str>) -> Result<Endpoint, UrlError> {
-    let config =
-        IntegrationConfig { base_url: url.map(str::to_owned), ..IntegrationConfig::default() };
+    let config = IntegrationConfig {
+        base_url: url.map(str::to_owned),
+        ..IntegrationConfig::default()
+    };
     provider(provider_type).endpoint(&config, &UrlPolicy::default())
 }
 
@@ -55,13 +57,18 @@ impl Asked {
     }
 
     fn chat(provider_type: CusProviderType, body: &'static str) -> Self {
-        Self { body: Some(body), ..Self::of(provider_type, Operation::ChatCompletions) }
+        Self {
+            body: Some(body),
+            ..Self::of(provider_type, Operation::ChatCompletions)
+        }
     }
 
     fn prepare(&self) -> Result<Outbound, PrepareError> {
         let endpoint = endpoint(self.provider_type, self.url).unwrap();
         let body = self.body.map(|text| Bytes::from_static(text.as_bytes()));
-        let facts = body.as_ref().map(|body| RequestFacts::read(self.operation, body).unwrap());
+        let facts = body
+            .as_ref()
+            .map(|body| RequestFacts::read(self.operation, body).unwrap());
         provider(self.provider_type).prepare(&PrepareCall {
             operation: self.operation,
             call_id: &"call-1".parse::<CallId>().unwrap(),
@@ -85,24 +92,58 @@ impl Asked {
 #[test]
 fn a_base_url_is_taken_as_the_official_sdks_take_it() {
     let uri = |provider_type, url, operation| {
-        let asked = Asked { url, ..Asked::of(provider_type, operation) };
+        let asked = Asked {
+            url,
+            ..Asked::of(provider_type, operation)
+        };
         asked.prepare().unwrap().uri.to_string()
     };
     let (openai, anthropic) = (CusProviderType::OpenAi, CusProviderType::Anthropic);
     let table = [
         (openai, None, "https://api.openai.com/v1/models"),
-        (openai, Some("https://a.example.com"), "https://a.example.com/v1/models"),
-        (openai, Some("https://a.example.com/"), "https://a.example.com/v1/models"),
-        (openai, Some("https://a.example.com/v1/"), "https://a.example.com/v1/models"),
-        (openai, Some("https://a.example.com/x/openai"), "https://a.example.com/x/openai/models"),
+        (
+            openai,
+            Some("https://a.example.com"),
+            "https://a.example.com/v1/models",
+        ),
+        (
+            openai,
+            Some("https://a.example.com/"),
+            "https://a.example.com/v1/models",
+        ),
+        (
+            openai,
+            Some("https://a.example.com/v1/"),
+            "https://a.example.com/v1/models",
+        ),
+        (
+            openai,
+            Some("https://a.example.com/x/openai"),
+            "https://a.example.com/x/openai/models",
+        ),
         (anthropic, None, "https://api.anthropic.com/v1/models"),
-        (anthropic, Some("https://a.example.com/v1"), "https://a.example.com/v1/models"),
-        (anthropic, Some("https://a.example.com/x/"), "https://a.example.com/x/v1/models"),
+        (
+            anthropic,
+            Some("https://a.example.com/v1"),
+            "https://a.example.com/v1/models",
+        ),
+        (
+            anthropic,
+            Some("https://a.example.com/x/"),
+            "https://a.example.com/x/v1/models",
+        ),
     ];
     for (provider_type, url, expected) in table {
-        assert_eq!(uri(provider_type, url, Operation::ListModels), expected, "{url:?}");
+        assert_eq!(
+            uri(provider_type, url, Operation::ListModels),
+            expected,
+            "{url:?}"
+        );
     }
-    assert_eq!(endpoint(CusProviderType::Custom, None), Err(UrlError::Missing));
+    assert_eq!(
+        endpoint(CusProviderType::Custom, None),
+        Err(UrlError::Missing)
+    );
 }
 
 #[test]
@@ -129,11 +170,17 @@ fn of_a_callers_headers_only_named_ones_go_on() {
         ("accept", "application/json"),
     ];
     for (name, value) in hostile {
-        asked.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        asked.headers.append(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
     }
     let outbound = asked.prepare().unwrap();
-    let mut sent: Vec<String> =
-        outbound.headers.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+    let mut sent: Vec<String> = outbound
+        .headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value:?}"))
+        .collect();
     sent.sort();
     assert_eq!(
         sent,
@@ -146,7 +193,10 @@ fn of_a_callers_headers_only_named_ones_go_on() {
             "x-client-request-id: \"call-1\"",
         ]
     );
-    assert_eq!(outbound.headers.get("authorization").unwrap(), "Bearer sk-canary");
+    assert_eq!(
+        outbound.headers.get("authorization").unwrap(),
+        "Bearer sk-canary"
+    );
     assert!(!format!("{outbound:?}").contains("canary"));
 }
 
@@ -157,15 +207,24 @@ fn anthropic_gets_its_own_headers_and_query() {
         ..Asked::of(CusProviderType::Anthropic, Operation::ListModels)
     };
     let outbound = asked.prepare().unwrap();
-    assert_eq!(outbound.headers.get("anthropic-version").unwrap(), "2023-06-01");
+    assert_eq!(
+        outbound.headers.get("anthropic-version").unwrap(),
+        "2023-06-01"
+    );
     assert_eq!(outbound.headers.get("x-api-key").unwrap(), "sk-canary");
     assert!(outbound.headers.get("x-api-key").unwrap().is_sensitive());
     assert!(outbound.headers.get("content-type").is_none() && outbound.body.is_empty());
     let uri = "https://api.anthropic.com/v1/models?beta=true&limit=5&before_id=m_1";
     assert_eq!(outbound.uri, uri);
-    asked.headers.insert("anthropic-version", HeaderValue::from_static("2099-01-01"));
-    asked.headers.append("anthropic-beta", HeaderValue::from_static("one"));
-    asked.headers.append("anthropic-beta", HeaderValue::from_static("two"));
+    asked
+        .headers
+        .insert("anthropic-version", HeaderValue::from_static("2099-01-01"));
+    asked
+        .headers
+        .append("anthropic-beta", HeaderValue::from_static("one"));
+    asked
+        .headers
+        .append("anthropic-beta", HeaderValue::from_static("two"));
     let headers = asked.prepare().unwrap().headers;
     assert_eq!(headers.get("anthropic-version").unwrap(), "2099-01-01");
     assert_eq!(headers.get_all("anthropic-beta").iter().count(), 2);
@@ -179,7 +238,10 @@ fn a_models_name_stays_one_segment_of_the_path() {
     };
     let uri = asked.prepare().unwrap().uri;
     assert_eq!(uri, "https://llm.example.com/v1/models/meta%2Fllama%3Fx");
-    let unnamed = Asked { model: None, ..asked };
+    let unnamed = Asked {
+        model: None,
+        ..asked
+    };
     assert_eq!(unnamed.prepare().unwrap_err(), PrepareError::NoModel);
 }
 
@@ -195,7 +257,14 @@ fn only_a_server_of_ones_own_may_be_without_credential() {
             Presence::Required => {
                 assert_eq!(asked.prepare().unwrap_err(), PrepareError::NoCredential);
             }
-            Presence::Optional => assert!(asked.prepare().unwrap().headers.get("authorization").is_none()),
+            Presence::Optional => assert!(
+                asked
+                    .prepare()
+                    .unwrap()
+                    .headers
+                    .get("authorization")
+                    .is_none()
+            ),
         }
     }
 }
@@ -208,16 +277,35 @@ fn a_hard_cap_is_written_in_the_words_of_the_provider() {
         ..IntegrationConfig::default()
     };
     let sent = |provider_type, operation, body| {
-        let asked = Asked { config: config.clone(), body: Some(body), ..Asked::of(provider_type, operation) };
+        let asked = Asked {
+            config: config.clone(),
+            body: Some(body),
+            ..Asked::of(provider_type, operation)
+        };
         asked.sent_body()
     };
     let (openai, custom) = (CusProviderType::OpenAi, CusProviderType::Custom);
     let table = [
-        (openai, Operation::ChatCompletions, "{}", r#"{"max_completion_tokens":9}"#),
+        (
+            openai,
+            Operation::ChatCompletions,
+            "{}",
+            r#"{"max_completion_tokens":9}"#,
+        ),
         (openai, Operation::Completions, "{}", r#"{"max_tokens":9}"#),
         (openai, Operation::Embeddings, "{}", "{}"),
-        (openai, Operation::ChatCompletions, r#"{"max_tokens":5}"#, r#"{"max_tokens":5}"#),
-        (custom, Operation::ChatCompletions, r#"{"x":1}"#, r#"{"max_tokens":9,"x":1}"#),
+        (
+            openai,
+            Operation::ChatCompletions,
+            r#"{"max_tokens":5}"#,
+            r#"{"max_tokens":5}"#,
+        ),
+        (
+            custom,
+            Operation::ChatCompletions,
+            r#"{"x":1}"#,
+            r#"{"max_tokens":9,"x":1}"#,
+        ),
         (CusProviderType::Anthropic, Operation::Messages, "{}", "{}"),
     ];
     for (provider_type, operation, body, expected) in table {
@@ -227,9 +315,17 @@ fn a_hard_cap_is_written_in_the_words_of_the_provider() {
 
 #[test]
 fn usage_is_asked_for_and_taken_out_again_only_on_the_callers_behalf() {
-    let chunk = |body| Asked::chat(CusProviderType::OpenAi, body).prepare().unwrap().usage_chunk;
+    let chunk = |body| {
+        Asked::chat(CusProviderType::OpenAi, body)
+            .prepare()
+            .unwrap()
+            .usage_chunk
+    };
     assert_eq!(chunk(r#"{"stream":true}"#), UsageChunk::Strip);
-    assert_eq!(chunk(r#"{"stream":true,"stream_options":{"include_usage":true}}"#), UsageChunk::Keep);
+    assert_eq!(
+        chunk(r#"{"stream":true,"stream_options":{"include_usage":true}}"#),
+        UsageChunk::Keep
+    );
     assert_eq!(chunk(r#"{"stream":false}"#), UsageChunk::Keep);
 }
 
@@ -239,7 +335,9 @@ fn a_probe_costs_nothing() {
         let description = provider.describe();
         let asked = Asked::of(description.provider_type, Operation::ListModels);
         let endpoint = endpoint(description.provider_type, asked.url).unwrap();
-        let probe = provider.probe(&endpoint, asked.credential.as_ref()).unwrap();
+        let probe = provider
+            .probe(&endpoint, asked.credential.as_ref())
+            .unwrap();
         assert_eq!(probe.method, http::Method::GET);
         assert!(probe.uri.path().ends_with("/v1/models") && probe.body.is_empty());
         assert_eq!(provider.classify(StatusCode::OK), None);
@@ -249,9 +347,15 @@ fn a_probe_costs_nothing() {
 #[test]
 fn an_operation_of_the_other_dialect_is_not_served() {
     let asked = Asked::of(CusProviderType::Anthropic, Operation::Embeddings);
-    assert_eq!(asked.prepare().unwrap_err(), PrepareError::Unserved(Operation::Embeddings));
+    assert_eq!(
+        asked.prepare().unwrap_err(),
+        PrepareError::Unserved(Operation::Embeddings)
+    );
     let asked = Asked::of(CusProviderType::OpenAi, Operation::Messages);
-    assert_eq!(asked.prepare().unwrap_err(), PrepareError::Unserved(Operation::Messages));
+    assert_eq!(
+        asked.prepare().unwrap_err(),
+        PrepareError::Unserved(Operation::Messages)
+    );
 }
 
 #[test]

@@ -32,10 +32,14 @@ pub enum Loopback {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// There is no address, and the provider has none of its own.
-    #[error("`base_url` is missing: say where the provider is, for example `https://llm.example/v1`")]
+    #[error(
+        "`base_url` is missing: say where the provider is, for example `https://llm.example/v1`"
+    )]
     Missing,
     /// Not a plain absolute URL.
-    #[error("`base_url` must be `https://host`, with a port and a path where needed and nothing else")]
+    #[error(
+        "`base_url` must be `https://host`, with a port and a path where needed and nothing else"
+    )]
     Malformed,
     /// Credentials in the URL.
     #[error("`base_url` may not contain a user or a password")]
@@ -66,7 +70,10 @@ pub struct Endpoint {
 impl Endpoint {
     /// Reads and checks a `base_url`.
     pub fn parse(text: &str, policy: &UrlPolicy) -> Result<Self, UrlError> {
-        if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'%') {
+        if !text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'\\' && byte != b'%')
+        {
             return Err(UrlError::Malformed);
         }
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::Malformed)?;
@@ -89,7 +96,11 @@ impl Endpoint {
         check_host(&authority, &scheme, policy)?;
         let prefix = checked_prefix(path)?.into();
         let authority = authority.parse().or(Err(UrlError::Malformed))?;
-        Ok(Self { scheme, authority, prefix })
+        Ok(Self {
+            scheme,
+            authority,
+            prefix,
+        })
     }
 
     /// The host: a name, an IPv4 address, or an IPv6 address in brackets.
@@ -132,7 +143,9 @@ impl Endpoint {
     /// The URI of `path_and_query`, which begins with the prefix, at this host.
     pub(crate) fn uri(&self, path_and_query: String) -> Result<Uri, http::Error> {
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(path_and_query))?;
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone());
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone());
         uri.path_and_query(path).build()
     }
 }
@@ -143,16 +156,22 @@ fn checked_prefix(path: &str) -> Result<&str, UrlError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
     let fits = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain);
     let whole = prefix.is_empty() || prefix.split('/').skip(1).all(fits);
-    if whole { Ok(prefix) } else { Err(UrlError::Malformed) }
+    if whole {
+        Ok(prefix)
+    } else {
+        Err(UrlError::Malformed)
+    }
 }
 
 fn check_host(authority: &str, scheme: &Scheme, policy: &UrlPolicy) -> Result<(), UrlError> {
     let (host, port) = split_port(authority)?;
     let place = Place::of(host)?;
     let allowed = policy.allowed_hosts.iter().any(|allowed| {
-        allowed.split_once(':').map_or(**allowed == *host, |(name, allowed_port)| {
-            **allowed == *authority || (name == host && port == allowed_port)
-        })
+        allowed
+            .split_once(':')
+            .map_or(**allowed == *host, |(name, allowed_port)| {
+                **allowed == *authority || (name == host && port == allowed_port)
+            })
     });
     let local = place == Place::Loopback && policy.loopback == Loopback::Allowed;
     if allowed || local {
@@ -161,7 +180,11 @@ fn check_host(authority: &str, scheme: &Scheme, policy: &UrlPolicy) -> Result<()
     if *scheme != Scheme::HTTPS {
         return Err(UrlError::NotEncrypted);
     }
-    if place == Place::Public { Ok(()) } else { Err(UrlError::NotPublic) }
+    if place == Place::Public {
+        Ok(())
+    } else {
+        Err(UrlError::NotPublic)
+    }
 }
 
 /// Host and port; an empty port when none is named.
@@ -196,7 +219,10 @@ enum Place {
 
 impl Place {
     fn of(host: &str) -> Result<Self, UrlError> {
-        if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        if let Some(inner) = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
             return inner.parse().map(Self::of_v6).or(Err(UrlError::Host));
         }
         let label = |label: &str| {
@@ -211,10 +237,14 @@ impl Place {
         if last.starts_with(|first: char| first.is_ascii_digit()) {
             return host.parse().map(Self::of_v4).or(Err(UrlError::Host));
         }
-        let under = |zone: &str| host == zone || host.strip_suffix(zone).is_some_and(|it| it.ends_with('.'));
+        let under = |zone: &str| {
+            host == zone || host.strip_suffix(zone).is_some_and(|it| it.ends_with('.'))
+        };
         Ok(if under("localhost") {
             Self::Loopback
-        } else if !host.contains('.') || ["internal", "local", "arpa", "home"].into_iter().any(under) {
+        } else if !host.contains('.')
+            || ["internal", "local", "arpa", "home"].into_iter().any(under)
+        {
             Self::Private
         } else {
             Self::Public
@@ -223,14 +253,14 @@ impl Place {
 
     fn of_v4(address: Ipv4Addr) -> Self {
         let [a, b, c, _] = address.octets();
-        let private = match (a, b, c) {
-            (127, ..) => return Self::Loopback,
-            (0 | 10, ..) | (224.., ..) => true,
-            (100, 64..=127, _) | (172, 16..=31, _) | (198, 18 | 19, _) => true,
-            (169, 254, _) | (192, 168, _) => true,
-            (192, 0, 0 | 2) | (192, 88, 99) | (198, 51, 100) | (203, 0, 113) => true,
-            _ => false,
-        };
+        if a == 127 {
+            return Self::Loopback;
+        }
+        let private = matches!(a, 0 | 10 | 224..)
+            || matches!((a, b), (100, 64..=127) | (172, 16..=31) | (198, 18 | 19))
+            || matches!((a, b), (169, 254) | (192, 168))
+            || matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99))
+            || matches!((a, b, c), (198, 51, 100) | (203, 0, 113));
         if private { Self::Private } else { Self::Public }
     }
 
@@ -249,7 +279,6 @@ impl Place {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -261,9 +290,15 @@ mod tests {
     #[test]
     fn an_ordinary_address_is_taken_apart() {
         let endpoint = strict("https://LLM.example.com:8443/api/v1/").unwrap();
-        assert_eq!((endpoint.host(), endpoint.port()), ("llm.example.com", 8443));
+        assert_eq!(
+            (endpoint.host(), endpoint.port()),
+            ("llm.example.com", 8443)
+        );
         assert_eq!(endpoint.prefix(), "/api/v1");
-        assert_eq!(endpoint.uri("/x?y=1".to_owned()).unwrap(), "https://llm.example.com:8443/x?y=1");
+        assert_eq!(
+            endpoint.uri("/x?y=1".to_owned()).unwrap(),
+            "https://llm.example.com:8443/x?y=1"
+        );
         assert_eq!(strict("https://llm.example.com").unwrap().prefix(), "");
         assert!(strict("https://8.8.8.8").is_ok() && strict("https://[2606:4700::1111]/").is_ok());
     }
@@ -298,12 +333,43 @@ mod tests {
     #[test]
     fn no_spelling_of_a_private_host_passes() {
         let hosts = [
-            "127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "0x7f.1", "0x7f000001", "0.0.0.0", "10.0.0.1",
-            "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "198.18.0.1", "224.0.0.1",
-            "255.255.255.255", "1.1.1.1.", "01.1.1.1", "[::]", "[::1]", "[::ffff:127.0.0.1]",
-            "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[2001::1]", "[fd00:ec2::254]",
-            "[fe80::1]", "[fc00::1]", "[ff02::1]", "[2001:db8::1]", "localhost", "localhost.", "LOCALHOST",
-            "a.localhost", "metadata", "metadata.google.internal", "printer.local", "ⓛocalhost",
+            "127.0.0.1",
+            "127.1",
+            "2130706433",
+            "0177.0.0.1",
+            "0x7f.1",
+            "0x7f000001",
+            "0.0.0.0",
+            "10.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "169.254.169.254",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "1.1.1.1.",
+            "01.1.1.1",
+            "[::]",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[64:ff9b::7f00:1]",
+            "[2002:7f00:1::]",
+            "[2001::1]",
+            "[fd00:ec2::254]",
+            "[fe80::1]",
+            "[fc00::1]",
+            "[ff02::1]",
+            "[2001:db8::1]",
+            "localhost",
+            "localhost.",
+            "LOCALHOST",
+            "a.localhost",
+            "metadata",
+            "metadata.google.internal",
+            "printer.local",
+            "ⓛocalhost",
         ];
         for host in hosts {
             assert!(strict(&format!("https://{host}/v1")).is_err(), "{host}");
@@ -312,13 +378,26 @@ mod tests {
 
     #[test]
     fn the_operator_can_allow_loopback_and_single_hosts() {
-        let dev = UrlPolicy { loopback: Loopback::Allowed, ..UrlPolicy::default() };
-        for url in ["http://127.0.0.1:8080", "http://localhost:1", "https://[::1]:8443/v1"] {
+        let dev = UrlPolicy {
+            loopback: Loopback::Allowed,
+            ..UrlPolicy::default()
+        };
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "https://[::1]:8443/v1",
+        ] {
             assert!(Endpoint::parse(url, &dev).is_ok(), "{url}");
         }
-        assert_eq!(Endpoint::parse("http://10.0.0.1", &dev), Err(UrlError::NotEncrypted));
+        assert_eq!(
+            Endpoint::parse("http://10.0.0.1", &dev),
+            Err(UrlError::NotEncrypted)
+        );
         let allowed_hosts = vec!["10.0.0.1:8000".into(), "llm.internal".into()];
-        let policy = UrlPolicy { allowed_hosts, ..UrlPolicy::default() };
+        let policy = UrlPolicy {
+            allowed_hosts,
+            ..UrlPolicy::default()
+        };
         assert!(Endpoint::parse("http://10.0.0.1:8000/v1", &policy).is_ok());
         assert!(Endpoint::parse("http://llm.internal:9/v1", &policy).is_ok());
         assert!(Endpoint::parse("http://10.0.0.1:8001/v1", &policy).is_err());

@@ -33,7 +33,7 @@ impl OperatorStore {
     pub async fn draw(&self, ask: &DrawAsk) -> Result<Grant, StoreError> {
         let (ask, node) = (ask.clone(), self.store.node);
         self.store
-            .book(move |work| {
+            .book(Vec::new(), move |work| {
                 let ask = ask.clone();
                 Box::pin(async move { draw(work, &ask, node).await })
             })
@@ -48,7 +48,9 @@ impl OperatorStore {
     ) -> Result<Grant, StoreError> {
         let (unused, node) = (*unused, self.store.node);
         self.store
-            .book(move |work| Box::pin(give_back(work, integration, unused, node)))
+            .book(Vec::new(), move |work| {
+                Box::pin(give_back(work, integration, unused, node))
+            })
             .await
     }
 }
@@ -64,11 +66,17 @@ async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, Sto
     let share = ask.share.max(1);
     let budget = ask.limits.budget.map(Nanos::get);
     let changed = [
-        figures.nanos.draw(budget, month.nanos, ask.need.budget, share),
-        figures.tokens.draw(ask.limits.tokens, month.tokens, ask.need.tokens, share),
+        figures
+            .nanos
+            .draw(budget, month.nanos, ask.need.budget, share),
+        figures
+            .tokens
+            .draw(ask.limits.tokens, month.tokens, ask.need.tokens, share),
     ];
     if changed.contains(&true) {
-        figures.write(work, ask.integration, ask.need.period, node).await?;
+        figures
+            .write(work, ask.integration, ask.need.period, node)
+            .await?;
     }
     Ok(figures.grant(ask.need.period, month))
 }
@@ -82,15 +90,28 @@ async fn give_back(
     // Nothing was drawn where there is no balance yet, so none is made.
     let select = "SELECT tenant_id, settled_nanos, settled_tokens FROM balances \
                   WHERE integration_id = $1 AND period = $2";
-    let one = sql(select).bind(integration.to_string()).bind(unused.period.to_string()).locking();
+    let one = sql(select)
+        .bind(integration.to_string())
+        .bind(unused.period.to_string())
+        .locking();
     let found: Option<(String, i64, i64)> = work.fetch_optional(one).await?;
     let (tenant, nanos, tokens) = found.unwrap_or_default();
-    let month = MonthSum { tenant, nanos, tokens, cents: 0, calls: 0 };
+    let month = MonthSum {
+        tenant,
+        nanos,
+        tokens,
+        cents: 0,
+        calls: 0,
+    };
     let mut figures = Figures::read(work, integration, unused.period, node).await?;
-    let changed =
-        [figures.nanos.give_back(unused.budget), figures.tokens.give_back(unused.tokens)];
+    let changed = [
+        figures.nanos.give_back(unused.budget),
+        figures.tokens.give_back(unused.tokens),
+    ];
     if changed.contains(&true) {
-        figures.write(work, integration, unused.period, node).await?;
+        figures
+            .write(work, integration, unused.period, node)
+            .await?;
     }
     Ok(figures.grant(unused.period, &month))
 }
@@ -164,7 +185,9 @@ impl Figures {
     ) -> Result<Self, StoreError> {
         let select = "SELECT node_id, drawn_nanos, settled_nanos, drawn_tokens, settled_tokens \
                       FROM allowances WHERE integration_id = $1 AND period = $2";
-        let statement = sql(select).bind(integration.to_string()).bind(period.to_string());
+        let statement = sql(select)
+            .bind(integration.to_string())
+            .bind(period.to_string());
         let rows: Vec<(String, i64, i64, i64, i64)> = work.fetch_all(statement).await?;
         let node = node.to_string();
         let mut figures = Self::default();
@@ -216,16 +239,19 @@ const SETTLE: Batch = Batch {
 /// Moves what a batch has settled from the node's allowance to what it has settled.
 pub(crate) async fn settle(work: &mut Work, books: &Books, node: NodeId) -> Result<(), StoreError> {
     let node = node.to_string();
-    let rows = books.settled.iter().map(|((integration, period), settled)| {
-        vec![
-            integration.to_string().into(),
-            period.to_string().into(),
-            node.as_str().into(),
-            settled.nanos.into(),
-            settled.tokens.into(),
-            0.into(),
-            0.into(),
-        ]
-    });
+    let rows = books
+        .settled
+        .iter()
+        .map(|((integration, period), settled)| {
+            vec![
+                integration.to_string().into(),
+                period.to_string().into(),
+                node.as_str().into(),
+                settled.nanos.into(),
+                settled.tokens.into(),
+                0.into(),
+                0.into(),
+            ]
+        });
     work.execute_batch(SETTLE, rows.collect()).await.map(drop)
 }

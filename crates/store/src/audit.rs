@@ -1,9 +1,9 @@
 //! The audit trail: each change is written down in its own transaction, numbered within its tenant.
 
 use jiff::Timestamp;
+use tollgate_core::TenantId;
 use tollgate_core::audit::{Actor, AuditEntry};
 use tollgate_core::page::{Cursor, Page, PageAsk};
-use tollgate_core::TenantId;
 
 use crate::engine::{Purpose, Work, sql};
 use crate::error::StoreError;
@@ -76,22 +76,33 @@ struct Row {
 }
 
 async fn list(store: &Store, tenant: String, ask: PageAsk) -> Result<Page<AuditRow>, StoreError> {
-    let before = ask.after.as_ref().map(|after| after.id.parse::<i64>().unwrap_or(0));
+    let before = ask
+        .after
+        .as_ref()
+        .map(|after| after.id.parse::<i64>().unwrap_or(0));
     let select = "SELECT seq, actor, action, target, before, after, request_id, created_at \
                   FROM audit_log WHERE tenant_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
-    let statement =
-        sql(select).bind(tenant).bind(before.unwrap_or(i64::MAX)).bind(rows(&ask) + 1);
+    let statement = sql(select)
+        .bind(tenant)
+        .bind(before.unwrap_or(i64::MAX))
+        .bind(rows(&ask) + 1);
     let found: Vec<Row> = store
         .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
         .await?;
-    let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.seq.to_string() };
+    let cursor = |row: &Row| Cursor {
+        at_micros: row.created_at,
+        id: row.seq.to_string(),
+    };
     page(found, &ask, cursor, Row::read)
 }
 
 impl Row {
     fn read(self) -> Result<AuditRow, StoreError> {
         let seq = self.seq.to_string();
-        let place = Place { table: "audit_log", row: &seq };
+        let place = Place {
+            table: "audit_log",
+            row: &seq,
+        };
         Ok(AuditRow {
             seq: self.seq,
             actor: place.known("actor", place.json("actor", Some(&self.actor))?)?,

@@ -39,14 +39,20 @@ impl TenantStore {
             .bind(period.to_string());
         let found: Option<(i64, i64, i64, i64)> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
-        Ok(found.map_or_else(Balance::default, |(nanos, tokens, posted_cents, calls)| Balance {
-            settled: Nanos::new(nanos),
-            tokens,
-            posted_cents,
-            calls,
-        }))
+        Ok(
+            found.map_or_else(Balance::default, |(nanos, tokens, posted_cents, calls)| {
+                Balance {
+                    settled: Nanos::new(nanos),
+                    tokens,
+                    posted_cents,
+                    calls,
+                }
+            }),
+        )
     }
 }
 
@@ -121,7 +127,10 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<(MonthKey, MonthSum), StoreError> {
-        let place = Place { table: "balances", row: &self.integration_id };
+        let place = Place {
+            table: "balances",
+            row: &self.integration_id,
+        };
         let key = (
             place.text("integration_id", &self.integration_id)?,
             place.text("period", &self.period)?,

@@ -79,17 +79,27 @@ impl OperatorStore {
             .await?;
         rows.into_iter()
             .map(|(seq, kind, id, tenant)| {
-                let place = Place { table: "changes", row: &id };
+                let place = Place {
+                    table: "changes",
+                    row: &id,
+                };
                 let tenant = place.maybe_text("tenant_id", tenant.as_deref())?;
                 let kind = place.known("kind", ChangeKind::from_name(&kind))?;
-                Ok(Change { seq, kind, id, tenant })
+                Ok(Change {
+                    seq,
+                    kind,
+                    id,
+                    tenant,
+                })
             })
             .collect()
     }
 
     /// The number of the last change, 0 if there was none.
     pub async fn latest_change(&self) -> Result<i64, StoreError> {
-        self.store.perform(Purpose::Read, |work| Box::pin(latest(work))).await
+        self.store
+            .perform(Purpose::Read, |work| Box::pin(latest(work)))
+            .await
     }
 }
 
@@ -124,7 +134,8 @@ pub(crate) async fn record(
 }
 
 async fn latest(work: &mut Work) -> Result<i64, StoreError> {
-    let (seq,): (i64,) =
-        work.fetch_one(sql("SELECT COALESCE(MAX(seq), 0) FROM changes")).await?;
+    let (seq,): (i64,) = work
+        .fetch_one(sql("SELECT COALESCE(MAX(seq), 0) FROM changes"))
+        .await?;
     Ok(seq)
 }

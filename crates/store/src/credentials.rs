@@ -47,14 +47,20 @@ pub struct CredentialRow {
 impl std::fmt::Debug for NewCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { id, version, .. } = self;
-        f.debug_struct("NewCredential").field("id", id).field("version", version).finish_non_exhaustive()
+        f.debug_struct("NewCredential")
+            .field("id", id)
+            .field("version", version)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for CredentialRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { id, version, .. } = self;
-        f.debug_struct("CredentialRow").field("id", id).field("version", version).finish_non_exhaustive()
+        f.debug_struct("CredentialRow")
+            .field("id", id)
+            .field("version", version)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +80,9 @@ impl TenantStore {
             .value(integration.to_string());
         let found: Option<Row> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
         found.map(Row::read).transpose()
     }
@@ -101,7 +109,9 @@ pub(crate) async fn replace(
         .bind(storable(&credential.last4))
         .bind(micros(at));
     let inserted = work.execute(insert).await;
-    inserted.map(drop).map_err(|error| error.named(Conflict::CredentialVersionExists))
+    inserted
+        .map(drop)
+        .map_err(|error| error.named(Conflict::CredentialVersionExists))
 }
 
 /// Takes the current credential out of use, and its sealed bytes out of the database.
@@ -112,7 +122,10 @@ pub(crate) async fn retire(
 ) -> Result<(), StoreError> {
     let update = "UPDATE credentials SET retired_at = $2, sealed = $3 \
                   WHERE integration_id = $1 AND retired_at IS NULL";
-    let update = sql(update).bind(integration.to_string()).bind(micros(at)).bind(Vec::new());
+    let update = sql(update)
+        .bind(integration.to_string())
+        .bind(micros(at))
+        .bind(Vec::new());
     work.execute(update).await.map(drop)
 }
 
@@ -130,7 +143,10 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn read(self) -> Result<CredentialRow, StoreError> {
-        let place = Place { table: "credentials", row: &self.id };
+        let place = Place {
+            table: "credentials",
+            row: &self.id,
+        };
         Ok(CredentialRow {
             id: place.text("id", &self.id)?,
             tenant_id: place.text("tenant_id", &self.tenant_id)?,

@@ -19,9 +19,15 @@ use tollgate_core::Period;
 pub(crate) use self::statement::{Batch, Kind, Statement, Value, sql};
 use crate::error::{StoreError, from_driver};
 
-/// The seam: one body, compiled for the connection of each engine.
+/// The seam: one body, compiled for the connection of each engine, with the module that knows the engine's ways.
 macro_rules! on_engine {
-    ($link:expr, $connection:ident, $dialect:ident => $body:expr) => {
+    ($link:expr, $connection:ident => $body:expr) => {
+        match $link {
+            Link::Sqlite($connection) => $body,
+            Link::Postgres($connection) => $body,
+        }
+    };
+    ($link:expr, $connection:ident in $dialect:ident => $body:expr) => {
         match $link {
             Link::Sqlite($connection) => {
                 use crate::engine::sqlite as $dialect;
@@ -83,9 +89,14 @@ impl Engine {
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             Pools::Postgres(postgres::open(url, max_connections)?)
         } else {
-            return Err(StoreError::InvalidUrl { reason: "it names neither sqlite nor postgres" });
+            return Err(StoreError::InvalidUrl {
+                reason: "it names neither sqlite nor postgres",
+            });
         };
-        Ok(Self { kind, statements: Arc::default() })
+        Ok(Self {
+            kind,
+            statements: Arc::default(),
+        })
     }
 
     pub(crate) const fn name(&self) -> &'static str {
@@ -109,14 +120,20 @@ impl Engine {
     /// A connection that has begun what its purpose needs. Only a task that runs to its end may hold one.
     pub(crate) async fn work(&self, purpose: Purpose) -> Result<Work, StoreError> {
         let (link, begin) = match &self.kind {
-            Pools::Sqlite(pools) => {
-                (Link::Sqlite(pools.acquire(purpose).await?), sqlite::begin(purpose))
-            }
-            Pools::Postgres(pools) => {
-                (Link::Postgres(pools.acquire(purpose).await?), postgres::begin(purpose))
-            }
+            Pools::Sqlite(pools) => (
+                Link::Sqlite(pools.acquire(purpose).await?),
+                sqlite::begin(purpose),
+            ),
+            Pools::Postgres(pools) => (
+                Link::Postgres(pools.acquire(purpose).await?),
+                postgres::begin(purpose),
+            ),
         };
-        let mut work = Work { link, is_open: false, statements: Arc::clone(&self.statements) };
+        let mut work = Work {
+            link,
+            is_open: false,
+            statements: Arc::clone(&self.statements),
+        };
         if let Some(begin) = begin {
             work.is_open = true; // from here on a connection that is dropped early is closed
             work.execute(sql(begin)).await?;
@@ -128,11 +145,10 @@ impl Engine {
     }
 
     /// Makes the ledger ready for rows of these months.
-    pub(crate) async fn prepare_months(
-        &self,
-        months: impl Iterator<Item = Period>,
-    ) -> Result<(), StoreError> {
-        let Pools::Postgres(pools) = &self.kind else { return Ok(()) };
+    pub(crate) async fn prepare_months(&self, months: &[Period]) -> Result<(), StoreError> {
+        let Pools::Postgres(pools) = &self.kind else {
+            return Ok(());
+        };
         for month in pools.unprepared(months) {
             let mut work = self.work(Purpose::Book).await?;
             let made = postgres::make_partition(&mut work, month).await;
@@ -176,7 +192,7 @@ impl Work {
     /// Sends a statement and tells how many rows it touched.
     pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
         self.count();
-        on_engine!(&mut self.link, connection, dialect => {
+        on_engine!(&mut self.link, connection in dialect => {
             let (text, arguments) = dialect::render(statement)?;
             let done = sqlx::query_with(text, arguments).execute(&mut **connection).await;
             done.map(|done| done.rows_affected()).map_err(from_driver)
@@ -189,7 +205,7 @@ impl Work {
         statement: Statement,
     ) -> Result<Vec<T>, StoreError> {
         self.count();
-        on_engine!(&mut self.link, connection, dialect => {
+        on_engine!(&mut self.link, connection in dialect => {
             let (text, arguments) = dialect::render(statement)?;
             let rows = sqlx::query_as_with(text, arguments).fetch_all(&mut **connection).await;
             rows.map_err(from_driver)
@@ -209,7 +225,9 @@ impl Work {
         &mut self,
         statement: Statement,
     ) -> Result<T, StoreError> {
-        self.fetch_optional(statement).await?.ok_or(StoreError::NotFound)
+        self.fetch_optional(statement)
+            .await?
+            .ok_or(StoreError::NotFound)
     }
 
     /// Sends rows in as few statements as the engine takes them; the rows that come back are in no order.
@@ -241,7 +259,7 @@ impl Work {
     /// Runs a file of statements without arguments.
     pub(crate) async fn run_script(&mut self, script: &'static str) -> Result<(), StoreError> {
         self.count();
-        on_engine!(&mut self.link, connection, _dialect => {
+        on_engine!(&mut self.link, connection => {
             sqlx::raw_sql(script).execute(&mut **connection).await.map(drop).map_err(from_driver)
         })
     }
@@ -265,7 +283,7 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         if self.is_open {
-            on_engine!(&mut self.link, connection, _dialect => connection.close_on_drop());
+            on_engine!(&mut self.link, connection => connection.close_on_drop());
         }
     }
 }

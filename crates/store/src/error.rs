@@ -117,15 +117,19 @@ pub enum Conflict {
 impl StoreError {
     /// Names what an insert found in its way.
     pub(crate) fn named(self, conflict: Conflict) -> Self {
-        match self {
-            Self::Conflict(Conflict::Exists) => Self::Conflict(conflict),
-            other => other,
+        if matches!(self, Self::Conflict(Conflict::Exists)) {
+            return Self::Conflict(conflict);
         }
+        self
     }
 
     /// A stored value that this program does not write.
     pub(crate) fn corrupt(table: &'static str, column: &str, row: &str) -> Self {
-        Self::Corrupt { table, column: column.to_owned(), row: row.to_owned() }
+        Self::Corrupt {
+            table,
+            column: column.to_owned(),
+            row: row.to_owned(),
+        }
     }
 }
 
@@ -143,17 +147,23 @@ pub(crate) fn from_driver(error: sqlx::Error) -> StoreError {
         return StoreError::corrupt("the result", index, "unknown");
     }
     let Some(database) = error.as_database_error() else {
-        return StoreError::Unavailable { source: Box::new(error) };
+        return StoreError::Unavailable {
+            source: Box::new(error),
+        };
     };
     if database.is_unique_violation() {
         return Conflict::Exists.into();
     }
     let code = database.code().unwrap_or_default();
     if CONTENDED.contains(&code.as_ref()) {
-        return StoreError::Contended { source: Box::new(error) };
+        return StoreError::Contended {
+            source: Box::new(error),
+        };
     }
     if code == "42P01" || database.message().starts_with("no such table") {
         return StoreError::NotMigrated;
     }
-    StoreError::Unavailable { source: Box::new(error) }
+    StoreError::Unavailable {
+        source: Box::new(error),
+    }
 }

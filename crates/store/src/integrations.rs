@@ -15,7 +15,7 @@ use crate::engine::{Purpose, Statement, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::page::{newest_first, page};
 use crate::value::micros;
-use crate::{OperatorStore, TenantStore, audit};
+use crate::{OperatorStore, TenantStore, audit, tenants};
 
 /// Which integrations of a list; nothing means all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct IntegrationChange {
 }
 
 impl TenantStore {
-    /// Creates an integration of this tenant, with its first credential.
+    /// Creates an integration of this tenant, with its first credential; not found if the tenant is not or was deleted.
     pub async fn create_integration(
         &self,
         integration: &CusIntegration,
@@ -50,6 +50,7 @@ impl TenantStore {
         self.store
             .perform(Purpose::Change, move |work| {
                 Box::pin(async move {
+                    tenants::require(work, &tenant).await?;
                     free_name(work, &tenant, id, &integration.name).await?;
                     let inserted = work.execute(insert_values(&integration)?).await;
                     inserted.map_err(|error| error.named(Conflict::IntegrationExists))?;
@@ -74,25 +75,36 @@ impl TenantStore {
             statement = statement.push(" AND status = ").value(status.as_str());
         }
         if let Some(provider_type) = filter.provider_type {
-            statement = statement.push(" AND provider_type = ").value(provider_type.as_str());
+            statement = statement
+                .push(" AND provider_type = ")
+                .value(provider_type.as_str());
         }
         let statement = newest_first(statement, &ask, "id");
         let found: Vec<Row> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        let cursor = |row: &Row| Cursor {
+            at_micros: row.created_at,
+            id: row.id.clone(),
+        };
         page(found, &ask, cursor, Row::read)
     }
 
     /// One of the tenant's living integrations.
     pub async fn get_integration(&self, id: IntegrationId) -> Result<CusIntegration, StoreError> {
-        self.one(living_of(&self.tenant).push(" AND id = ").value(id.to_string())).await
+        self.one(
+            living_of(&self.tenant)
+                .push(" AND id = ")
+                .value(id.to_string()),
+        )
+        .await
     }
 
     /// The tenant's living integration of this name.
     pub async fn find_integration(&self, name: &str) -> Result<CusIntegration, StoreError> {
-        self.one(living_of(&self.tenant).push(" AND name = ").value(name)).await
+        self.one(living_of(&self.tenant).push(" AND name = ").value(name))
+            .await
     }
 
     /// Changes a living integration, and its credential where one is given.
@@ -128,8 +140,10 @@ impl TenantStore {
                 Box::pin(async move {
                     let update = "UPDATE cus_integrations SET deleted_at = $3, updated_at = $3 \
                                   WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-                    let update =
-                        sql(update).bind(tenant.as_str()).bind(id.to_string()).bind(micros(audit.at));
+                    let update = sql(update)
+                        .bind(tenant.as_str())
+                        .bind(id.to_string())
+                        .bind(micros(audit.at));
                     if work.execute(update).await? == 0 {
                         return Err(StoreError::NotFound);
                     }
@@ -143,16 +157,22 @@ impl TenantStore {
     async fn one(&self, statement: Statement) -> Result<CusIntegration, StoreError> {
         let found: Option<Row> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
         found.ok_or(StoreError::NotFound)?.read()
     }
 
     fn own(&self, integration: &CusIntegration) -> Result<IntegrationId, StoreError> {
         if integration.tenant_id != self.tenant.as_str() {
-            return Err(StoreError::InvalidRow { reason: "the integration belongs to another tenant" });
+            return Err(StoreError::InvalidRow {
+                reason: "the integration belongs to another tenant",
+            });
         }
-        let invalid = StoreError::InvalidRow { reason: "the integration's id is not a UUID" };
+        let invalid = StoreError::InvalidRow {
+            reason: "the integration's id is not a UUID",
+        };
         integration.id.parse().or(Err(invalid))
     }
 }
@@ -166,7 +186,9 @@ impl OperatorStore {
         self.store
             .perform(Purpose::Snapshot, move |work| {
                 Box::pin(async move {
-                    let one = sql(row::SELECT_LIVING).push(" AND id = ").value(id.to_string());
+                    let one = sql(row::SELECT_LIVING)
+                        .push(" AND id = ")
+                        .value(id.to_string());
                     let Some(found) = work.fetch_optional::<Row>(one).await? else {
                         return Ok(None);
                     };
@@ -182,6 +204,17 @@ impl OperatorStore {
     }
 }
 
+/// Refuses an integration that the tenant has not or has deleted.
+pub(crate) async fn require(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+) -> Result<(), StoreError> {
+    let one = living_of(tenant).push(" AND id = ").value(id.to_string());
+    let found: Option<Row> = work.fetch_optional(one).await?;
+    found.map(drop).ok_or(StoreError::NotFound)
+}
+
 /// Every living integration with its current credential.
 pub(crate) async fn living(
     work: &mut Work,
@@ -189,7 +222,10 @@ pub(crate) async fn living(
     let current: Vec<credentials::Row> = work.fetch_all(sql(credentials::SELECT_CURRENT)).await?;
     let mut current = current
         .into_iter()
-        .map(|row| row.read().map(|credential| (credential.integration_id.to_string(), credential)))
+        .map(|row| {
+            row.read()
+                .map(|credential| (credential.integration_id.to_string(), credential))
+        })
         .collect::<Result<std::collections::HashMap<_, _>, _>>()?;
     let rows: Vec<Row> = work.fetch_all(sql(row::SELECT_LIVING)).await?;
     rows.into_iter()
@@ -208,10 +244,18 @@ pub(crate) async fn delete_all(
 ) -> Result<(), StoreError> {
     let erase = "UPDATE credentials SET retired_at = $2, sealed = $3 \
                  WHERE tenant_id = $1 AND retired_at IS NULL";
-    work.execute(sql(erase).bind(tenant.as_str()).bind(micros(at)).bind(Vec::new())).await?;
+    work.execute(
+        sql(erase)
+            .bind(tenant.as_str())
+            .bind(micros(at))
+            .bind(Vec::new()),
+    )
+    .await?;
     let delete = "UPDATE cus_integrations SET deleted_at = $2, updated_at = $2 \
                   WHERE tenant_id = $1 AND deleted_at IS NULL";
-    work.execute(sql(delete).bind(tenant.as_str()).bind(micros(at))).await.map(drop)
+    work.execute(sql(delete).bind(tenant.as_str()).bind(micros(at)))
+        .await
+        .map(drop)
 }
 
 async fn update(
@@ -221,7 +265,10 @@ async fn update(
     change: IntegrationChange,
     at: Timestamp,
 ) -> Result<CusIntegration, StoreError> {
-    let one = living_of(tenant).push(" AND id = ").value(id.to_string()).locking();
+    let one = living_of(tenant)
+        .push(" AND id = ")
+        .value(id.to_string())
+        .locking();
     let found: Option<Row> = work.fetch_optional(one).await?;
     let found = found.ok_or(StoreError::NotFound)?;
     if found.updated_at != micros(change.expected) {
@@ -229,8 +276,12 @@ async fn update(
     }
     let mut integration = change.integration;
     free_name(work, tenant, id, &integration.name).await?;
-    let moved_on = change.expected.saturating_add(SignedDuration::from_micros(1));
-    let moved_on = moved_on.or(Err(StoreError::InvalidRow { reason: "a time is out of range" }))?;
+    let moved_on = change
+        .expected
+        .saturating_add(SignedDuration::from_micros(1));
+    let moved_on = moved_on.or(Err(StoreError::InvalidRow {
+        reason: "a time is out of range",
+    }))?;
     integration.updated_at = integration.updated_at.max(moved_on);
     let updated = work.execute(update_values(&integration)?).await;
     updated.map_err(|error| error.named(Conflict::IntegrationNameTaken))?;
@@ -269,5 +320,7 @@ async fn record(
 }
 
 fn living_of(tenant: &TenantId) -> Statement {
-    sql(row::SELECT_LIVING).push(" AND tenant_id = ").value(tenant.as_str())
+    sql(row::SELECT_LIVING)
+        .push(" AND tenant_id = ")
+        .value(tenant.as_str())
 }

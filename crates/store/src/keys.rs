@@ -11,7 +11,7 @@ use crate::engine::{Purpose, Statement, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::page::{newest_first, page};
 use crate::value::{Place, micros, storable};
-use crate::{OperatorStore, Store, TenantStore, audit};
+use crate::{OperatorStore, Store, TenantStore, audit, integrations, tenants};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -24,7 +24,7 @@ macro_rules! select {
 }
 
 impl TenantStore {
-    /// Keeps a new key of this tenant.
+    /// Keeps a new key of this tenant; not found if the tenant, or the integration it is bound to, is not or was deleted.
     pub async fn create_key(
         &self,
         key: &AccessKey,
@@ -32,7 +32,9 @@ impl TenantStore {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         if key.tenant_id.as_ref() != Some(&self.tenant) {
-            return Err(StoreError::InvalidRow { reason: "the key belongs to another tenant" });
+            return Err(StoreError::InvalidRow {
+                reason: "the key belongs to another tenant",
+            });
         }
         insert(&self.store, key.clone(), digest, audit).await
     }
@@ -45,7 +47,10 @@ impl TenantStore {
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        let cursor = |row: &Row| Cursor {
+            at_micros: row.created_at,
+            id: row.id.clone(),
+        };
         page(found, &ask, cursor, |row| row.read().map(|(_, key)| key))
     }
 
@@ -54,9 +59,14 @@ impl TenantStore {
         let statement = of_owner(Some(&self.tenant), id);
         let found: Option<Row> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
-        found.ok_or(StoreError::NotFound)?.read().map(|(_, key)| key)
+        found
+            .ok_or(StoreError::NotFound)?
+            .read()
+            .map(|(_, key)| key)
     }
 
     /// Revokes a key at the time of the audit entry; one that was revoked keeps its first time.
@@ -74,19 +84,25 @@ impl OperatorStore {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         if key.tenant_id.is_some() {
-            return Err(StoreError::InvalidRow { reason: "an operator key has no tenant" });
+            return Err(StoreError::InvalidRow {
+                reason: "an operator key has no tenant",
+            });
         }
         insert(&self.store, key.clone(), digest, audit).await
     }
 
     /// Every operator key, newest first, also those that were revoked.
     pub async fn list_operator_keys(&self) -> Result<Vec<AccessKey>, StoreError> {
-        let statement = sql(select!("WHERE tenant_id IS NULL ORDER BY created_at DESC, id DESC"));
+        let statement = sql(select!(
+            "WHERE tenant_id IS NULL ORDER BY created_at DESC, id DESC"
+        ));
         let rows: Vec<Row> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        rows.into_iter().map(|row| row.read().map(|(_, key)| key)).collect()
+        rows.into_iter()
+            .map(|row| row.read().map(|(_, key)| key))
+            .collect()
     }
 
     /// Revokes an operator key at the time of the audit entry.
@@ -103,7 +119,9 @@ impl OperatorStore {
         let statement = sql(select!("WHERE id = $1")).bind(id.to_string());
         let found: Option<Row> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
         found.map(Row::read).transpose()
     }
@@ -129,7 +147,9 @@ impl OperatorStore {
 
 /// Keys that were not revoked, of every living tenant and of the operator.
 pub(crate) async fn live(work: &mut Work) -> Result<Vec<(KeyDigest, AccessKey)>, StoreError> {
-    let rows: Vec<Row> = work.fetch_all(sql(select!("WHERE revoked_at IS NULL"))).await?;
+    let rows: Vec<Row> = work
+        .fetch_all(sql(select!("WHERE revoked_at IS NULL")))
+        .await?;
     rows.into_iter().map(Row::read).collect()
 }
 
@@ -139,8 +159,11 @@ pub(crate) async fn revoke_all(
     tenant: &TenantId,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let update = "UPDATE access_keys SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
-    work.execute(sql(update).bind(tenant.as_str()).bind(micros(at))).await.map(drop)
+    let update =
+        "UPDATE access_keys SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
+    work.execute(sql(update).bind(tenant.as_str()).bind(micros(at)))
+        .await
+        .map(drop)
 }
 
 async fn insert(
@@ -152,6 +175,12 @@ async fn insert(
     store
         .perform(Purpose::Change, move |work| {
             Box::pin(async move {
+                if let Some(tenant) = &key.tenant_id {
+                    tenants::require(work, tenant).await?;
+                    if let Some(bound) = key.integration_id {
+                        integrations::require(work, tenant, bound).await?;
+                    }
+                }
                 let insert = "INSERT INTO access_keys (id, tenant_id, name, role, integration_id, prefix, digest, \
                               created_at, expires_at, revoked_at, last_used_at) \
                               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
@@ -184,14 +213,16 @@ async fn revoke(
     store
         .perform(Purpose::Change, move |work| {
             Box::pin(async move {
-                let found: Option<Row> =
-                    work.fetch_optional(of_owner(owner.as_ref(), id).locking()).await?;
+                let found: Option<Row> = work
+                    .fetch_optional(of_owner(owner.as_ref(), id).locking())
+                    .await?;
                 let (_, mut key) = found.ok_or(StoreError::NotFound)?.read()?;
                 if key.revoked_at.is_some() {
                     return Ok(key);
                 }
                 let update = "UPDATE access_keys SET revoked_at = $2 WHERE id = $1";
-                work.execute(sql(update).bind(id.to_string()).bind(micros(audit.at))).await?;
+                work.execute(sql(update).bind(id.to_string()).bind(micros(audit.at)))
+                    .await?;
                 record(work, id, owner.as_ref(), &audit).await?;
                 key.revoked_at = Some(audit.at);
                 Ok(key)
@@ -235,7 +266,10 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<(KeyDigest, AccessKey), StoreError> {
-        let place = Place { table: "access_keys", row: &self.id };
+        let place = Place {
+            table: "access_keys",
+            row: &self.id,
+        };
         let digest = place.known("digest", self.digest.as_slice().try_into().ok())?;
         let key = AccessKey {
             id: place.text("id", &self.id)?,

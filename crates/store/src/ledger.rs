@@ -81,12 +81,15 @@ impl OperatorStore {
             return Ok(report);
         }
         let prepared = Arc::new(prepared);
-        let months: Vec<_> = prepared.iter().map(|prepared| prepared.entry.period()).collect();
-        let engine = Arc::clone(&self.store.engine);
-        crate::run(async move { engine.prepare_months(months.into_iter()).await }).await?;
+        let mut months: Vec<_> = prepared
+            .iter()
+            .map(|prepared| prepared.entry.period())
+            .collect();
+        months.sort_unstable();
+        months.dedup();
         let node = self.store.node;
         self.store
-            .book(move |work| {
+            .book(months, move |work| {
                 let (prepared, report) = (Arc::clone(&prepared), report.clone());
                 Box::pin(async move { append::append(work, &prepared, node, now, report).await })
             })
@@ -99,11 +102,14 @@ impl OperatorStore {
         tenant: &TenantId,
         call: &CallId,
     ) -> Result<bool, StoreError> {
-        let select = "SELECT CAST(1 AS BIGINT) FROM call_keys WHERE tenant_id = $1 AND call_id = $2";
+        let select =
+            "SELECT CAST(1 AS BIGINT) FROM call_keys WHERE tenant_id = $1 AND call_id = $2";
         let statement = sql(select).bind(tenant.as_str()).bind(call.as_str());
         let found: Option<(i64,)> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
         Ok(found.is_some())
     }
@@ -118,13 +124,20 @@ impl OperatorStore {
         let select = "SELECT MAX(created_at), COUNT(*) FROM cus_llm_usage \
                       WHERE integration_id = $1 AND created_at >= $2 AND policy_result <> 'blocked' \
                       GROUP BY created_at / 100000 ORDER BY 1";
-        let statement = sql(select).bind(integration.to_string()).bind(micros(since));
+        let statement = sql(select)
+            .bind(integration.to_string())
+            .bind(micros(since));
         let rows: Vec<(i64, i64)> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let place = Place { table: "cus_llm_usage", row: "recent" };
-        rows.into_iter().map(|(at, calls)| Ok((place.time("created_at", at)?, calls))).collect()
+        let place = Place {
+            table: "cus_llm_usage",
+            row: "recent",
+        };
+        rows.into_iter()
+            .map(|(at, calls)| Ok((place.time("created_at", at)?, calls)))
+            .collect()
     }
 
     /// The ledger as a whole, as of one moment. Reads all of it.
@@ -164,7 +177,10 @@ struct Sums {
 
 impl Sums {
     fn read(self, balances: i64, days: i64) -> Result<LedgerStatus, StoreError> {
-        let place = Place { table: "cus_llm_usage", row: "all" };
+        let place = Place {
+            table: "cus_llm_usage",
+            row: "all",
+        };
         Ok(LedgerStatus {
             rows: self.all_rows.unsigned_abs(),
             refused: self.refused.unsigned_abs(),

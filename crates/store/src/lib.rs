@@ -30,13 +30,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tollgate_core::{NodeId, TenantId};
+use tollgate_core::{NodeId, Period, TenantId};
 
 pub use self::allowances::DrawAsk;
 pub use self::audit::AuditRow;
 pub use self::balances::Balance;
 pub use self::changes::{Change, ChangeKind, Directory};
 pub use self::credentials::{CredentialRow, NewCredential};
+use self::engine::{Engine, Purpose, Work};
 pub use self::error::{Conflict, Source, StoreError};
 pub use self::integrations::{IntegrationChange, IntegrationFilter};
 pub use self::ledger::{AppendReport, LedgerStatus, Refused};
@@ -47,7 +48,6 @@ pub use self::usage::{
     DailyRow, IntegrationUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,
 };
 pub use self::verify::{Difference, VerifyReport};
-use self::engine::{Engine, Purpose, Work};
 
 /// How a store is opened.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +62,10 @@ impl OpenStore {
     /// The usual pool of 16 connections, for a node.
     #[must_use]
     pub const fn for_node(node: NodeId) -> Self {
-        Self { max_connections: 16, node }
+        Self {
+            max_connections: 16,
+            node,
+        }
     }
 }
 
@@ -99,7 +102,10 @@ impl Store {
     pub async fn open(url: &str, options: OpenStore) -> Result<Self, StoreError> {
         let url = url.to_owned();
         let engine = run(async move { Engine::open(&url, options.max_connections).await }).await?;
-        Ok(Self { engine: Arc::new(engine), node: options.node })
+        Ok(Self {
+            engine: Arc::new(engine),
+            node: options.node,
+        })
     }
 
     /// Waits for what is under way, then closes every connection and frees the SQLite file for others.
@@ -146,13 +152,18 @@ impl Store {
     /// What belongs to everybody.
     #[must_use]
     pub fn operator(&self) -> OperatorStore {
-        OperatorStore { store: self.clone() }
+        OperatorStore {
+            store: self.clone(),
+        }
     }
 
     /// What belongs to one tenant.
     #[must_use]
     pub fn tenant(&self, id: &TenantId) -> TenantStore {
-        TenantStore { store: self.clone(), tenant: id.clone() }
+        TenantStore {
+            store: self.clone(),
+            tenant: id.clone(),
+        }
     }
 
     /// Does one piece of work, whole or not at all, in a task of its own.
@@ -171,7 +182,7 @@ impl Store {
     }
 
     /// Does one piece of work on the books, again from the start where another transaction was in the way.
-    async fn book<T, F>(&self, body: F) -> Result<T, StoreError>
+    async fn book<T, F>(&self, months: Vec<Period>, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + 'static,
@@ -180,9 +191,7 @@ impl Store {
         run(async move {
             let mut attempt = 1;
             loop {
-                let mut work = engine.work(Purpose::Book).await?;
-                let result = body(&mut work).await;
-                match work.end(result).await {
+                match book_once(&engine, &months, &body).await {
                     Err(StoreError::Contended { source }) if attempt < BOOK_ATTEMPTS => {
                         tracing::debug!(attempt, %source, "the books are busy: once more");
                         attempt += 1;
@@ -195,9 +204,21 @@ impl Store {
     }
 }
 
+async fn book_once<T, F>(engine: &Engine, months: &[Period], body: &F) -> Result<T, StoreError>
+where
+    F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send,
+{
+    engine.prepare_months(months).await?;
+    let mut work = engine.work(Purpose::Book).await?;
+    let result = body(&mut work).await;
+    work.end(result).await
+}
+
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("engine", &self.engine.name()).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("engine", &self.engine.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,6 +232,49 @@ async fn run<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     match tokio::spawn(body).await {
         Ok(result) => result,
-        Err(source) => Err(StoreError::Unavailable { source: Box::new(source) }),
+        Err(source) => Err(StoreError::Unavailable {
+            source: Box::new(source),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tollgate_core::NodeId;
+
+    use super::*;
+    use crate::engine::sql;
+
+    #[test]
+    fn a_body_that_panics_leaves_nothing_behind_and_the_store_goes_on() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let folder = tempfile::tempdir().unwrap();
+            let url = format!("sqlite:{}", folder.path().join("books.db").display());
+            let store = Store::open(&url, OpenStore::for_node(NodeId::generate()))
+                .await
+                .unwrap();
+            store.migrate(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
+            let panicked: Result<(), _> = store
+                .perform(Purpose::Change, |work| {
+                    Box::pin(async {
+                        let insert = "INSERT INTO changes (kind, subject_id) VALUES ('key', 'x')";
+                        work.execute(sql(insert)).await?;
+                        panic!("a bug in a body");
+                    })
+                })
+                .await;
+            assert!(matches!(panicked, Err(StoreError::Unavailable { .. })));
+            assert_eq!(store.operator().latest_change().await.unwrap(), 0);
+            store
+                .operator()
+                .heartbeat(jiff::Timestamp::UNIX_EPOCH)
+                .await
+                .unwrap();
+            store.close().await;
+        });
     }
 }

@@ -60,7 +60,8 @@ impl Store {
     ///
     /// Fails with [`StoreError::SchemaTooNew`] or [`StoreError::MigrationChanged`], and then changes nothing.
     pub async fn migrate(&self, now: Timestamp) -> Result<MigrationStatus, StoreError> {
-        self.perform(Purpose::Change, move |work| Box::pin(apply(work, now))).await
+        self.perform(Purpose::Change, move |work| Box::pin(apply(work, now)))
+            .await
     }
 
     /// Where the schema stands; refuses what [`Store::migrate`] would refuse.
@@ -104,38 +105,61 @@ async fn apply(work: &mut Work, now: Timestamp) -> Result<MigrationStatus, Store
 
 /// What was applied, if all of it is known and unchanged.
 async fn check(work: &mut Work) -> Result<Vec<AppliedMigration>, StoreError> {
-    let select = "SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY version";
+    let select =
+        "SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY version";
     let rows: Vec<(i64, String, i64, i64)> = work.fetch_all(sql(select)).await?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.version);
     let mut applied = Vec::new();
     for (version, name, checksum, applied_at) in rows {
-        let Some(migration) = MIGRATIONS.iter().find(|migration| migration.version == version) else {
-            return Err(StoreError::SchemaTooNew { found: version, known });
+        let Some(migration) = MIGRATIONS
+            .iter()
+            .find(|migration| migration.version == version)
+        else {
+            return Err(StoreError::SchemaTooNew {
+                found: version,
+                known,
+            });
         };
         if content_hash(migration.script(work).as_bytes()) != checksum {
             return Err(StoreError::MigrationChanged { version, name });
         }
-        let place = Place { table: "schema_migrations", row: &name };
+        let place = Place {
+            table: "schema_migrations",
+            row: &name,
+        };
         let applied_at = place.time("applied_at", applied_at)?;
-        applied.push(AppliedMigration { version, name, applied_at });
+        applied.push(AppliedMigration {
+            version,
+            name,
+            applied_at,
+        });
     }
     Ok(applied)
 }
 
 fn pending(applied: &[AppliedMigration]) -> impl Iterator<Item = &'static Migration> {
     let newest = applied.last().map_or(0, |migration| migration.version);
-    MIGRATIONS.iter().filter(move |migration| migration.version > newest)
+    MIGRATIONS
+        .iter()
+        .filter(move |migration| migration.version > newest)
 }
 
 fn status(applied: Vec<AppliedMigration>) -> MigrationStatus {
     let pending = pending(&applied)
-        .map(|migration| PendingMigration { version: migration.version, name: migration.name })
+        .map(|migration| PendingMigration {
+            version: migration.version,
+            name: migration.name,
+        })
         .collect();
     MigrationStatus { applied, pending }
 }
 
 impl Migration {
     const fn script(&self, work: &Work) -> &'static str {
-        if work.is_postgres() { self.postgres } else { self.sqlite }
+        if work.is_postgres() {
+            self.postgres
+        } else {
+            self.sqlite
+        }
     }
 }

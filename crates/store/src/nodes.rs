@@ -43,14 +43,18 @@ impl OperatorStore {
 
     /// Every node that was ever seen, the latest first.
     pub async fn list_nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        let select = "SELECT id, started_at, seen_at, retired_at FROM nodes ORDER BY seen_at DESC, id";
+        let select =
+            "SELECT id, started_at, seen_at, retired_at FROM nodes ORDER BY seen_at DESC, id";
         let rows: Vec<(String, i64, i64, Option<i64>)> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(sql(select))))
             .await?;
         rows.into_iter()
             .map(|(id, started_at, seen_at, retired_at)| {
-                let place = Place { table: "nodes", row: &id };
+                let place = Place {
+                    table: "nodes",
+                    row: &id,
+                };
                 Ok(NodeRow {
                     id: place.text("id", &id)?,
                     started_at: place.time("started_at", started_at)?,
@@ -64,21 +68,28 @@ impl OperatorStore {
     /// Retires a node that will not return: what it had drawn and not settled is free for others.
     pub async fn retire_node(&self, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
         self.store
-            .book(move |work| Box::pin(retire(work, node, now)))
+            .book(Vec::new(), move |work| Box::pin(retire(work, node, now)))
             .await
     }
 }
 
 async fn retire(work: &mut Work, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
     let update = "UPDATE nodes SET retired_at = COALESCE(retired_at, $2) WHERE id = $1";
-    if work.execute(sql(update).bind(node.to_string()).bind(micros(now))).await? == 0 {
+    if work
+        .execute(sql(update).bind(node.to_string()).bind(micros(now)))
+        .await?
+        == 0
+    {
         return Err(StoreError::NotFound);
     }
     // The balances first, sorted, as everywhere: whoever has the balance has its allowances.
     let lock = "SELECT integration_id FROM balances WHERE (integration_id, period) IN \
                 (SELECT integration_id, period FROM allowances WHERE node_id = $1) ORDER BY integration_id, period";
-    let _locked: Vec<(String,)> =
-        work.fetch_all(sql(lock).bind(node.to_string()).locking()).await?;
+    let _locked: Vec<(String,)> = work
+        .fetch_all(sql(lock).bind(node.to_string()).locking())
+        .await?;
     let free = "UPDATE allowances SET drawn_nanos = settled_nanos, drawn_tokens = settled_tokens WHERE node_id = $1";
-    work.execute(sql(free).bind(node.to_string())).await.map(drop)
+    work.execute(sql(free).bind(node.to_string()))
+        .await
+        .map(drop)
 }

@@ -37,6 +37,13 @@ pub(crate) fn page<R, T>(
     let most = usize::from(ask.rows.clamp(1, PAGE_ROWS_MAX));
     let has_more = found.len() > most;
     found.truncate(most);
-    let next = if has_more { found.last().map(cursor) } else { None };
-    Ok(Page { rows: found.into_iter().map(read).collect::<Result<_, _>>()?, next })
+    let next = if has_more {
+        found.last().map(cursor)
+    } else {
+        None
+    };
+    Ok(Page {
+        rows: found.into_iter().map(read).collect::<Result<_, _>>()?,
+        next,
+    })
 }

@@ -27,7 +27,9 @@ pub struct RebuildReport {
 impl OperatorStore {
     /// Makes every roll-up anew from the ledger, while no batch is appended.
     pub async fn rebuild_rollups(&self, now: Timestamp) -> Result<RebuildReport, StoreError> {
-        self.store.book(move |work| Box::pin(rebuild(work, now))).await
+        self.store
+            .book(Vec::new(), move |work| Box::pin(rebuild(work, now)))
+            .await
     }
 }
 
@@ -38,7 +40,11 @@ macro_rules! columns {
     };
 }
 
-const SELECT_STORED: &str = concat!("SELECT ", columns!(), ", avg_latency_ms FROM cus_usage_daily");
+const SELECT_STORED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", avg_latency_ms FROM cus_usage_daily"
+);
 
 const READ: Batch = Batch {
     head: concat!(
@@ -59,7 +65,11 @@ const REMOVE: Batch = Batch {
 };
 
 const WRITE: Batch = Batch {
-    head: concat!("INSERT INTO cus_usage_daily (", columns!(), ", avg_latency_ms, updated_at)"),
+    head: concat!(
+        "INSERT INTO cus_usage_daily (",
+        columns!(),
+        ", avg_latency_ms, updated_at)"
+    ),
     columns: &[
         Text, Text, Text, Integer, Integer, Integer, Integer, Integer, Integer, Integer, Integer,
         Integer, Integer, Integer,
@@ -86,8 +96,12 @@ pub(crate) async fn read(
     work: &mut Work,
     days: BTreeSet<DayKey>,
 ) -> Result<BTreeMap<DayKey, Day>, StoreError> {
-    let rows: Vec<Row> = work.fetch_batch(READ, days.iter().map(key).collect()).await?;
-    rows.into_iter().map(|row| row.read().map(|(key, day, _)| (key, day))).collect()
+    let rows: Vec<Row> = work
+        .fetch_batch(READ, days.iter().map(key).collect())
+        .await?;
+    rows.into_iter()
+        .map(|row| row.read().map(|(key, day, _)| (key, day)))
+        .collect()
 }
 
 /// Writes what the batch has made of the roll-ups.
@@ -105,7 +119,9 @@ pub(crate) async fn stored(
     tenant: Option<&TenantId>,
 ) -> Result<BTreeMap<DayKey, (Day, Option<i64>)>, StoreError> {
     let rows: Vec<Row> = work.fetch_all(of(SELECT_STORED, tenant)).await?;
-    rows.into_iter().map(|row| row.read().map(|(key, day, avg)| (key, (day, avg)))).collect()
+    rows.into_iter()
+        .map(|row| row.read().map(|(key, day, avg)| (key, (day, avg))))
+        .collect()
 }
 
 /// The roll-ups as the ledger makes them.
@@ -113,16 +129,19 @@ pub(crate) async fn from_ledger(
     work: &mut Work,
     tenant: Option<&TenantId>,
 ) -> Result<BTreeMap<DayKey, Day>, StoreError> {
-    let grouped =
-        of(SELECT_FROM_LEDGER, tenant).push(" GROUP BY tenant_id, integration_id, day");
+    let grouped = of(SELECT_FROM_LEDGER, tenant).push(" GROUP BY tenant_id, integration_id, day");
     let rows: Vec<Row> = work.fetch_all(grouped).await?;
-    rows.into_iter().map(|row| row.read().map(|(key, day, _)| (key, day))).collect()
+    rows.into_iter()
+        .map(|row| row.read().map(|(key, day, _)| (key, day)))
+        .collect()
 }
 
 /// Restricts a statement without a condition to one tenant, if one is given.
 pub(crate) fn of(select: &'static str, tenant: Option<&TenantId>) -> Statement {
     match tenant {
-        Some(tenant) => sql(select).push(" WHERE tenant_id = ").value(tenant.as_str()),
+        Some(tenant) => sql(select)
+            .push(" WHERE tenant_id = ")
+            .value(tenant.as_str()),
         None => sql(select),
     }
 }
@@ -130,7 +149,8 @@ pub(crate) fn of(select: &'static str, tenant: Option<&TenantId>) -> Statement {
 async fn rebuild(work: &mut Work, now: Timestamp) -> Result<RebuildReport, StoreError> {
     if work.is_postgres() {
         // Whoever appends locks rows of this table first, so this waits for them and holds others off.
-        work.execute(sql("LOCK TABLE balances IN EXCLUSIVE MODE")).await?;
+        work.execute(sql("LOCK TABLE balances IN EXCLUSIVE MODE"))
+            .await?;
     }
     let stored = stored(work, None).await?;
     let made = from_ledger(work, None).await?;
@@ -138,8 +158,15 @@ async fn rebuild(work: &mut Work, now: Timestamp) -> Result<RebuildReport, Store
         .iter()
         .filter(|(key, day)| stored.get(key) != Some(&(**day, day.avg_latency_ms())))
         .collect();
-    let stale: Vec<_> = stored.keys().filter(|key| !made.contains_key(key)).map(key).collect();
-    let report = RebuildReport { days: count(made.len()), changed: count(wrong.len() + stale.len()) };
+    let stale: Vec<_> = stored
+        .keys()
+        .filter(|key| !made.contains_key(key))
+        .map(key)
+        .collect();
+    let report = RebuildReport {
+        days: count(made.len()),
+        changed: count(wrong.len() + stale.len()),
+    };
     work.execute_batch(REMOVE, stale).await?;
     write_days(work, wrong.into_iter(), now).await?;
     Ok(report)
@@ -172,7 +199,11 @@ async fn write_days(
 }
 
 fn key((tenant, integration, date): &DayKey) -> Vec<crate::engine::Value> {
-    vec![tenant.as_str().into(), integration.to_string().into(), date.to_string().into()]
+    vec![
+        tenant.as_str().into(),
+        integration.to_string().into(),
+        date.to_string().into(),
+    ]
 }
 
 /// A number of rows.
@@ -199,7 +230,10 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<(DayKey, Day, Option<i64>), StoreError> {
-        let place = Place { table: "cus_usage_daily", row: &self.integration_id };
+        let place = Place {
+            table: "cus_usage_daily",
+            row: &self.integration_id,
+        };
         let key = (
             place.text("tenant_id", &self.tenant_id)?,
             place.text("integration_id", &self.integration_id)?,

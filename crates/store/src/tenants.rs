@@ -51,7 +51,10 @@ impl OperatorStore {
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let cursor = |row: &Row| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        let cursor = |row: &Row| Cursor {
+            at_micros: row.created_at,
+            id: row.id.clone(),
+        };
         page(found, &ask, cursor, Row::read)
     }
 
@@ -65,7 +68,9 @@ impl OperatorStore {
         let statement = one(id);
         let found: Option<Row> = self
             .store
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_optional(statement)))
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
             .await?;
         found.map(Row::read).transpose()
     }
@@ -128,6 +133,12 @@ fn one(id: &TenantId) -> Statement {
     sql(SELECT).push(" AND id = ").value(id.as_str())
 }
 
+/// Refuses a tenant that is not there or was deleted.
+pub(crate) async fn require(work: &mut Work, id: &TenantId) -> Result<(), StoreError> {
+    let found: Option<Row> = work.fetch_optional(one(id)).await?;
+    found.map(drop).ok_or(StoreError::NotFound)
+}
+
 /// Every living tenant.
 pub(crate) async fn living(work: &mut Work) -> Result<Vec<Tenant>, StoreError> {
     let rows: Vec<Row> = work.fetch_all(sql(SELECT)).await?;
@@ -145,7 +156,10 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<Tenant, StoreError> {
-        let place = Place { table: "tenants", row: &self.id };
+        let place = Place {
+            table: "tenants",
+            row: &self.id,
+        };
         Ok(Tenant {
             id: place.text("id", &self.id)?,
             status: place.known("status", TenantStatus::from_name(&self.status))?,

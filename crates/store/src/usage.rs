@@ -75,13 +75,18 @@ impl TenantStore {
         ask: PageAsk,
         filter: UsageFilter,
     ) -> Result<Page<UsageRow>, StoreError> {
-        let own = sql(LEDGER).push(" WHERE tenant_id = ").value(self.tenant.as_str());
+        let own = sql(LEDGER)
+            .push(" WHERE tenant_id = ")
+            .value(self.tenant.as_str());
         let statement = newest_first(filter.apply(own), &ask, "id");
         let found: Vec<LedgerRow> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let cursor = |row: &LedgerRow| Cursor { at_micros: row.created_at, id: row.id.clone() };
+        let cursor = |row: &LedgerRow| Cursor {
+            at_micros: row.created_at,
+            id: row.id.clone(),
+        };
         page(found, &ask, cursor, LedgerRow::read)
     }
 
@@ -92,7 +97,9 @@ impl TenantStore {
         to: Date,
         integration: Option<IntegrationId>,
     ) -> Result<Vec<DailyRow>, StoreError> {
-        let statement = self.days(DAYS, (from, to), integration).push(" ORDER BY date, integration_id");
+        let statement = self
+            .days(DAYS, (from, to), integration)
+            .push(" ORDER BY date, integration_id");
         let rows: Vec<DayRow> = self
             .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
@@ -131,11 +138,17 @@ impl UsageFilter {
             statement = statement.push(" AND created_at < ").value(micros(to));
         }
         let texts = [
-            (" AND integration_id = ", self.integration.map(|id| id.to_string())),
+            (
+                " AND integration_id = ",
+                self.integration.map(|id| id.to_string()),
+            ),
             (" AND call_id = ", self.call.map(String::from)),
             (" AND session_id = ", self.session.map(String::from)),
             (" AND agent_id = ", self.agent.map(String::from)),
-            (" AND policy_result = ", self.policy_result.map(|result| result.to_string())),
+            (
+                " AND policy_result = ",
+                self.policy_result.map(|result| result.to_string()),
+            ),
         ];
         for (condition, text) in texts {
             if let Some(text) = text {

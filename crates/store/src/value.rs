@@ -44,7 +44,8 @@ impl Place<'_> {
         column: &str,
         text: Option<&str>,
     ) -> Result<Option<T>, StoreError> {
-        text.map(|text| serde_json::from_str(text).or(Err(self.corrupt(column)))).transpose()
+        text.map(|text| serde_json::from_str(text).or(Err(self.corrupt(column))))
+            .transpose()
     }
 
     /// Reads a time.
@@ -69,13 +70,18 @@ pub(crate) fn micros(time: Timestamp) -> i64 {
 
 /// Text of unknown origin as both engines can keep it: PostgreSQL takes no zero character.
 pub(crate) fn storable(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text.to_owned() }
+    if text.contains('\0') {
+        text.replace('\0', "\u{fffd}")
+    } else {
+        text.to_owned()
+    }
 }
 
 /// A value as JSON text.
 pub(crate) fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value)
-        .or(Err(StoreError::InvalidRow { reason: "a value cannot be written as JSON" }))
+    serde_json::to_string(value).or(Err(StoreError::InvalidRow {
+        reason: "a value cannot be written as JSON",
+    }))
 }
 
 /// FNV-1a with 64 bits: tells one content from another. It is no protection against someone who looks for an equal one.
@@ -94,6 +100,9 @@ mod tests {
     fn the_content_hash_is_fnv_1a() {
         assert_eq!(content_hash(b"").cast_unsigned(), 0xcbf2_9ce4_8422_2325);
         assert_eq!(content_hash(b"a").cast_unsigned(), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(content_hash(b"foobar").cast_unsigned(), 0x8594_4171_f739_67e8);
+        assert_eq!(
+            content_hash(b"foobar").cast_unsigned(),
+            0x8594_4171_f739_67e8
+        );
     }
 }

@@ -141,7 +141,11 @@ async fn verify_balances(
         // The cents that rows bear are those of the exact total, to within half a cent.
         let [(_, nanos), _, (_, cents), _] = *figures;
         let place = ("balances", tenant, *integration, period.to_string());
-        findings.figure(&place, ("posted_cents", Nanos::new(nanos).cents()), Some(cents));
+        findings.figure(
+            &place,
+            ("posted_cents", Nanos::new(nanos).cents()),
+            Some(cents),
+        );
     }
     findings.rows("balances", &ledger, &stored, Period::to_string);
     Ok(())
@@ -150,7 +154,10 @@ async fn verify_balances(
 fn months(rows: Vec<MonthRow>) -> Result<MonthFigures, StoreError> {
     rows.into_iter()
         .map(|row| {
-            let place = Place { table: "balances", row: &row.integration_id };
+            let place = Place {
+                table: "balances",
+                row: &row.integration_id,
+            };
             let key = (
                 place.text("tenant_id", &row.tenant_id)?,
                 place.text("integration_id", &row.integration_id)?,
@@ -182,7 +189,9 @@ async fn verify_allowances(
     let grouped = of(LEDGER_NODES, tenant).push(" GROUP BY integration_id, period, node_id");
     let ledger = nodes(work.fetch_all(grouped).await?)?;
     let stored = nodes(work.fetch_all(of(STORED_NODES, tenant)).await?)?;
-    findings.rows("allowances", &ledger, &stored, |(period, node)| format!("{period} on node {node}"));
+    findings.rows("allowances", &ledger, &stored, |(period, node)| {
+        format!("{period} on node {node}")
+    });
     Ok(())
 }
 
@@ -192,11 +201,17 @@ type NodeFigures = BTreeMap<(TenantId, IntegrationId, (Period, NodeId)), [Figure
 fn nodes(rows: Vec<NodeRow>) -> Result<NodeFigures, StoreError> {
     rows.into_iter()
         .map(|(tenant, integration, period, node, nanos, tokens)| {
-            let place = Place { table: "allowances", row: &integration };
+            let place = Place {
+                table: "allowances",
+                row: &integration,
+            };
             let key = (
                 place.text("tenant_id", tenant.as_deref().unwrap_or("unknown"))?,
                 place.text("integration_id", &integration)?,
-                (place.text("period", &period)?, place.text("node_id", &node)?),
+                (
+                    place.text("period", &period)?,
+                    place.text("node_id", &node)?,
+                ),
             );
             Ok((key, [("settled_nanos", nanos), ("settled_tokens", tokens)]))
         })
@@ -213,9 +228,18 @@ async fn verify_days(
     let rows = ledger.values().map(|day| day.calls.unsigned_abs()).sum();
     findings.report.rows = rows;
     findings.report.days = rollups::count(stored.len());
-    let ledger = ledger.into_iter().map(|(key, day)| (key, compare::day(&day, day.avg_latency_ms())));
-    let stored = stored.into_iter().map(|(key, (day, avg))| (key, compare::day(&day, avg)));
-    findings.rows("cus_usage_daily", &ledger.collect(), &stored.collect(), ToString::to_string);
+    let ledger = ledger
+        .into_iter()
+        .map(|(key, day)| (key, compare::day(&day, day.avg_latency_ms())));
+    let stored = stored
+        .into_iter()
+        .map(|(key, (day, avg))| (key, compare::day(&day, avg)));
+    findings.rows(
+        "cus_usage_daily",
+        &ledger.collect(),
+        &stored.collect(),
+        ToString::to_string,
+    );
     Ok(())
 }
 

@@ -165,6 +165,12 @@ impl Settings {
         read.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))
     }
 
+    /// Reads every layer but the file.
+    pub fn without_file(flags: &Flags) -> Result<Self, Failure> {
+        let read = Self::read(None, environment::settings(), flags);
+        read.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))
+    }
+
     /// Puts layers together; all mistakes of all layers come back at once.
     pub fn read(
         file: Option<(PathBuf, String)>,
@@ -181,20 +187,20 @@ impl Settings {
         layers.add_flag("--data-dir", "", "data_dir", folder);
         layers.add_flag("--listen", "gateway", "listen", flags.listen.clone());
         layers.add_flag("--admin-listen", "admin", "listen", flags.admin_listen.clone());
-        let top: Top = layers.section("", &["data_dir"]);
-        let gateway_listen: Listen = layers.section("gateway", &["listen"]);
-        let admin_listen: Listen = layers.section("admin", &["listen"]);
-        let vault: VaultSettings = layers.rest_of("vault");
+        let top: Top = layers.own("");
+        let gateway_listen: Listen = layers.own("gateway");
+        let admin_listen: Listen = layers.own("admin");
+        let vault: VaultSettings = layers.of_crate("vault");
         let settings = Self {
             folder: top.data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER)),
             gateway_listen: gateway_listen.listen,
-            gateway: layers.rest_of("gateway"),
+            gateway: layers.of_crate("gateway"),
             admin_listen: admin_listen.listen,
-            store: layers.rest_of("store"),
-            app: layers.rest_of("app"),
+            store: layers.of_crate("store"),
+            app: layers.of_crate("app"),
             key_file: vault.key_file,
-            providers: layers.rest_of("providers"),
-            log: layers.rest_of("log"),
+            providers: layers.of_crate("providers"),
+            log: layers.of_crate("log"),
             file: path,
         };
         layers.finish().map(|()| settings)

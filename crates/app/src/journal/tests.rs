@@ -263,6 +263,41 @@ fn one_endless_call_does_not_keep_the_journal_growing() {
     assert_eq!(journal.status().open_calls, 0);
 }
 
+#[test]
+fn a_call_that_was_closed_while_it_was_to_be_carried_stays_closed() {
+    let dir = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(config(dir.path(), 200)).unwrap();
+    let ticket = worst(&journal, "call");
+    let number = ticket.number;
+    let _row = journal.settled(ticket, &entry("call", ACTUAL)).unwrap();
+    let before = journal.status();
+    assert_eq!(before.segments, 2, "opening and row have a segment each");
+    let opened_in = journal.keeper.log.lock().removable().unwrap();
+    journal
+        .keeper
+        .log
+        .lock()
+        .carry(opened_in, &[number])
+        .unwrap();
+    assert_eq!(journal.status(), before);
+}
+
+#[test]
+fn a_number_is_not_used_again_after_its_segments_are_gone() {
+    let dir = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(config(dir.path(), 400)).unwrap();
+    let receipts = [whole(&journal, "one"), whole(&journal, "two")];
+    let last = receipts[1].number;
+    journal.posted(receipts);
+    journal.sync().unwrap();
+    drop(journal);
+    for _ in 0..2 {
+        drop(open(dir.path()));
+    }
+    let (journal, _) = open(dir.path());
+    assert!(worst(&journal, "three").number > last);
+}
+
 /// A call that stays open, is released, becomes a row, or is posted.
 fn one_of_four(journal: &Journal, call: &str, way: usize) {
     let ticket = worst(journal, call);

@@ -39,6 +39,8 @@ enum Stage {
     Flowing,
     /// What is in `out` is the last; then the connection is aborted.
     Breaking,
+    /// The last was handed on; the server gets one turn to write it out before the abort.
+    Flushing,
     Over,
 }
 
@@ -162,6 +164,11 @@ impl Relay {
             match self.stage {
                 Stage::Flowing => {}
                 Stage::Breaking => {
+                    self.stage = Stage::Flushing;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Stage::Flushing => {
                     self.stage = Stage::Over;
                     return Poll::Ready(Some(Err(Broken)));
                 }

@@ -12,7 +12,10 @@ fn edited(body: &str, edit: impl Fn(&mut Edits, &RequestFacts)) -> (String, Valu
     let mut edits = Edits::of(&facts);
     edit(&mut edits, &facts);
     let sent = edits.apply(&Bytes::copy_from_slice(body.as_bytes()));
-    assert_eq!(sent.len(), sent.pieces().iter().map(Bytes::len).sum::<usize>());
+    assert_eq!(
+        sent.len(),
+        sent.pieces().iter().map(Bytes::len).sum::<usize>()
+    );
     assert!(sent.pieces().iter().all(|piece| !piece.is_empty()));
     let text = String::from_utf8(sent.into_pieces().concat()).unwrap();
     // What we wrote is read by our own strict reader too: no member stands there twice.
@@ -33,17 +36,32 @@ fn a_body_without_edits_is_the_callers_own_memory() {
     edits.model(&facts, "a");
     let sent = edits.apply(&body);
     assert_eq!(sent.pieces().len(), 1);
-    assert_eq!(sent.pieces().first().map(|piece| piece.as_ptr()), Some(body.as_ptr()));
+    assert_eq!(
+        sent.pieces().first().map(|piece| piece.as_ptr()),
+        Some(body.as_ptr())
+    );
 }
 
 #[test]
 fn usage_is_asked_for_whatever_the_caller_said_of_it() {
     let table = [
-        (r#"{"model":"a"}"#, r#"{"stream_options":{"include_usage":true},"model":"a"}"#),
+        (
+            r#"{"model":"a"}"#,
+            r#"{"stream_options":{"include_usage":true},"model":"a"}"#,
+        ),
         ("{ }", r#"{"stream_options":{"include_usage":true} }"#),
-        (r#"{"stream_options":null}"#, r#"{"stream_options":{"include_usage":true}}"#),
-        (r#"{"stream_options":{ }}"#, r#"{"stream_options":{"include_usage":true }}"#),
-        (r#"{"stream_options":{"x":1}}"#, r#"{"stream_options":{"include_usage":true,"x":1}}"#),
+        (
+            r#"{"stream_options":null}"#,
+            r#"{"stream_options":{"include_usage":true}}"#,
+        ),
+        (
+            r#"{"stream_options":{ }}"#,
+            r#"{"stream_options":{"include_usage":true }}"#,
+        ),
+        (
+            r#"{"stream_options":{"x":1}}"#,
+            r#"{"stream_options":{"include_usage":true,"x":1}}"#,
+        ),
         (
             r#"{"stream_options" : {"include_usage" : false , "x":1}}"#,
             r#"{"stream_options" : {"include_usage" : true , "x":1}}"#,
@@ -64,10 +82,14 @@ fn usage_is_asked_for_whatever_the_caller_said_of_it() {
 
 #[test]
 fn a_cap_takes_the_place_of_null_and_never_stands_twice() {
-    let cap = |member| move |edits: &mut Edits, facts: &RequestFacts| edits.cap(&facts.places, member, 9);
+    let cap =
+        |member| move |edits: &mut Edits, facts: &RequestFacts| edits.cap(&facts.places, member, 9);
     let (text, _) = edited(r#"{"max_tokens": null}"#, cap(CapMember::MaxTokens));
     assert_eq!(text, r#"{"max_tokens": 9}"#);
-    let (text, _) = edited(r#"{"max_tokens":null}"#, cap(CapMember::MaxCompletionTokens));
+    let (text, _) = edited(
+        r#"{"max_tokens":null}"#,
+        cap(CapMember::MaxCompletionTokens),
+    );
     assert_eq!(text, r#"{"max_completion_tokens":9,"max_tokens":null}"#);
     let (text, _) = edited("{}", cap(CapMember::MaxCompletionTokens));
     assert_eq!(text, r#"{"max_completion_tokens":9}"#);
@@ -76,8 +98,14 @@ fn a_cap_takes_the_place_of_null_and_never_stands_twice() {
 #[test]
 fn a_model_is_replaced_where_it_stands_or_added() {
     let model = |edits: &mut Edits, facts: &RequestFacts| edits.model(facts, "b\"\\é");
-    assert_eq!(edited(r#"{"x":1, "model" : "p/b"}"#, model).0, r#"{"x":1, "model" : "b\"\\é"}"#);
-    assert_eq!(edited(r#"{"model":null}"#, model).1, json!({"model": "b\"\\é"}));
+    assert_eq!(
+        edited(r#"{"x":1, "model" : "p/b"}"#, model).0,
+        r#"{"x":1, "model" : "b\"\\é"}"#
+    );
+    assert_eq!(
+        edited(r#"{"model":null}"#, model).1,
+        json!({"model": "b\"\\é"})
+    );
     assert_eq!(edited("{}", model).1, json!({"model": "b\"\\é"}));
 }
 
@@ -119,8 +147,14 @@ fn members() -> impl Strategy<Value = Vec<(String, Value)>> {
     let others = prop::collection::btree_map("[A-Z_\"\\\\ü]{1,5}", value(), 0..5);
     (ours, others)
         .prop_map(|((model, options, cap), others)| {
-            let named = [("model", model), ("stream_options", options), ("max_tokens", cap)];
-            let ours = named.into_iter().filter_map(|(name, it)| Some((name.to_owned(), it?)));
+            let named = [
+                ("model", model),
+                ("stream_options", options),
+                ("max_tokens", cap),
+            ];
+            let ours = named
+                .into_iter()
+                .filter_map(|(name, it)| Some((name.to_owned(), it?)));
             ours.chain(others).collect::<Vec<_>>()
         })
         .prop_shuffle()
@@ -129,10 +163,17 @@ fn members() -> impl Strategy<Value = Vec<(String, Value)>> {
 /// Writes members with white space wherever JSON allows it at the top level.
 fn written(members: &[(String, Value)], space: &str) -> String {
     let member = |(name, value): &(String, Value)| {
-        format!("{space}{}{space}:{space}{value}{space}", Value::from(name.as_str()))
+        format!(
+            "{space}{}{space}:{space}{value}{space}",
+            Value::from(name.as_str())
+        )
     };
     let all: Vec<String> = members.iter().map(member).collect();
-    let inner = if all.is_empty() { space.to_owned() } else { all.join(",") };
+    let inner = if all.is_empty() {
+        space.to_owned()
+    } else {
+        all.join(",")
+    };
     format!("{space}{{{inner}}}{space}")
 }
 

@@ -72,10 +72,15 @@ impl Reader {
     }
 
     fn read(&mut self, data: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let Some(told) = parse::<Told<'_>>(data) else { return };
+        let Some(told) = parse::<Told<'_>>(data) else {
+            return;
+        };
         match told.r#type.text() {
             Some(r#""message_start""#) => {
-                let message = told.message.object().and_then(|text| parse(text.as_bytes()));
+                let message = told
+                    .message
+                    .object()
+                    .and_then(|text| parse(text.as_bytes()));
                 let message: Message<'_> = message.unwrap_or_default();
                 observed.name_model(message.model.present());
                 self.take(message.usage);
@@ -122,7 +127,9 @@ fn count_block(data: &[u8], observed: &mut Observed) {
 
 /// Reads an answer that is no stream.
 pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
-    let Some(message) = parse::<Message<'_>>(body) else { return };
+    let Some(message) = parse::<Message<'_>>(body) else {
+        return;
+    };
     observed.complete = true;
     observed.finish_seen = message.stop_reason.present().is_some();
     observed.error_seen = message.error.present().is_some();
@@ -138,12 +145,18 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
         Err(invalid) => observed.report(Err(invalid), bounds),
     }
     if observed.usage.is_none() {
-        observed.count(value_tokens(message.content.text().unwrap_or_default().as_bytes()));
+        observed.count(value_tokens(
+            message.content.text().unwrap_or_default().as_bytes(),
+        ));
     }
 }
 
 /// The members of an object; none when it is none, or has one of them twice.
 fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
     let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).ok()
+    } else {
+        None
+    }
 }

@@ -85,7 +85,10 @@ mod tests {
         assert_eq!(value_tokens(delta), 3);
         assert_eq!(value_tokens(br#""Hello","x":"more""#), 3);
         assert_eq!(value_tokens(br#"null,"x":"more""#), 0);
-        assert_eq!(value_tokens(br#"{"a":{"type":"t","b":["c","d"]},"e":"f"} "more""#), 3);
+        assert_eq!(
+            value_tokens(br#"{"a":{"type":"t","b":["c","d"]},"e":"f"} "more""#),
+            3
+        );
         assert_eq!(value_tokens(b"{\"a\":\"never closed"), 6);
         assert_eq!(value_tokens(b""), 0);
     }

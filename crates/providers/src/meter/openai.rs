@@ -54,7 +54,10 @@ struct Answer<'a> {
 
 impl Reader {
     pub(super) const fn new(operation: Operation) -> Self {
-        Self { operation, looks: 3 }
+        Self {
+            operation,
+            looks: 3,
+        }
     }
 
     /// Reads one event of a stream.
@@ -69,8 +72,11 @@ impl Reader {
             observed.complete = true;
             return Fate::Pass;
         }
-        let pieces =
-            if self.operation == Operation::Completions { &NEEDLES.text } else { &NEEDLES.delta };
+        let pieces = if self.operation == Operation::Completions {
+            &NEEDLES.text
+        } else {
+            &NEEDLES.delta
+        };
         observed.count(tokens_named(data, pieces));
         observed.finish_seen |=
             values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
@@ -80,10 +86,16 @@ impl Reader {
             return Fate::Pass;
         }
         self.looks = self.looks.saturating_sub(1);
-        let Some(answer) = parse(data) else { return Fate::Pass };
+        let Some(answer) = parse(data) else {
+            return Fate::Pass;
+        };
         self.take(&answer, observed, bounds);
         let only_usage = answer.usage.object().is_some() && is_empty_list(answer.choices);
-        if only_usage { Fate::UsageOnly } else { Fate::Pass }
+        if only_usage {
+            Fate::UsageOnly
+        } else {
+            Fate::Pass
+        }
     }
 
     /// Reads an answer that is no stream.
@@ -100,8 +112,11 @@ impl Reader {
     }
 
     fn take(&self, answer: &Answer<'_>, observed: &mut Observed, bounds: Bounds) {
-        let output =
-            if self.operation.may_stream() { Output::Tokens } else { Output::Nothing };
+        let output = if self.operation.may_stream() {
+            Output::Tokens
+        } else {
+            Output::Nothing
+        };
         observed.report(usage::openai(answer.usage, output), bounds);
         observed.error_seen |= answer.error.present().is_some();
         if observed.model.is_none() {
@@ -113,7 +128,11 @@ impl Reader {
 /// The members of an answer; none when it is not a JSON object, or has one of them twice.
 fn parse(data: &[u8]) -> Option<Answer<'_>> {
     let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).ok()
+    } else {
+        None
+    }
 }
 
 fn is_empty_list(raw: Raw<'_>) -> bool {

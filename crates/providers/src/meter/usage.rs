@@ -39,12 +39,18 @@ pub(super) type Reported<T> = Result<T, InvalidUsage>;
 /// Refuses what the request makes impossible.
 pub(super) fn within(usage: TokenUsage, bounds: Bounds) -> Reported<TokenUsage> {
     let fits = usage.tokens_in() <= bounds.tokens_in && usage.tokens_out() <= bounds.tokens_out;
-    if fits { Ok(usage) } else { Err(InvalidUsage::AboveBound) }
+    if fits {
+        Ok(usage)
+    } else {
+        Err(InvalidUsage::AboveBound)
+    }
 }
 
 /// A count that may be absent; absent is not zero.
 fn count(raw: Raw<'_>) -> Reported<Option<u64>> {
-    let Some(text) = raw.present() else { return Ok(None) };
+    let Some(text) = raw.present() else {
+        return Ok(None);
+    };
     match text.parse::<u64>() {
         Ok(count) if count <= TOKENS_MAX => Ok(Some(count)),
         Ok(_) => Err(InvalidUsage::AboveBound),
@@ -57,14 +63,20 @@ fn count(raw: Raw<'_>) -> Reported<Option<u64>> {
 
 /// What is left of a total without its parts.
 fn without(total: u64, parts: &[u64]) -> Reported<u64> {
-    let left = parts.iter().try_fold(total, |left, part| left.checked_sub(*part));
+    let left = parts
+        .iter()
+        .try_fold(total, |left, part| left.checked_sub(*part));
     left.ok_or(InvalidUsage::PartsExceedTotal)
 }
 
 /// Reads an object's members; nothing when it is absent, `null` or not an object.
 fn members<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Reported<Option<T>> {
-    let Some(text) = raw.object() else { return Ok(None) };
-    serde_json::from_str(text).map(Some).or(Err(InvalidUsage::NotACount))
+    let Some(text) = raw.object() else {
+        return Ok(None);
+    };
+    serde_json::from_str(text)
+        .map(Some)
+        .or(Err(InvalidUsage::NotACount))
 }
 
 #[derive(Deserialize, Default)]
@@ -80,6 +92,7 @@ struct OpenAiUsage<'a> {
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 struct OpenAiDetails<'a> {
     #[serde(borrow)]
     cached_tokens: Raw<'a>,
@@ -101,7 +114,9 @@ pub(super) enum Output {
 /// `completion_tokens` includes reasoning and audio. A total that is greater than both is how
 /// some compatible servers report reasoning.
 pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage>> {
-    let Some(usage) = members::<OpenAiUsage<'_>>(raw)? else { return Ok(None) };
+    let Some(usage) = members::<OpenAiUsage<'_>>(raw)? else {
+        return Ok(None);
+    };
     let (prompt, total) = (count(usage.prompt_tokens)?, count(usage.total_tokens)?);
     let completion = match (count(usage.completion_tokens)?, output) {
         (None, Output::Nothing) => Some(0),
@@ -123,7 +138,11 @@ pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage
         None => 0,
     };
     // Tokens beyond both are reasoning that `completion_tokens` leaves out.
-    let (reasoning, inside) = if apart > 0 { (apart, 0) } else { (reasoning, reasoning) };
+    let (reasoning, inside) = if apart > 0 {
+        (apart, 0)
+    } else {
+        (reasoning, reasoning)
+    };
     Ok(Some(TokenUsage {
         input: without(prompt, &[cached_input, cache_write, audio_input])?,
         cached_input,
@@ -170,7 +189,9 @@ pub(super) struct AnthropicCounts {
 impl AnthropicCounts {
     /// Takes what one event says; whether it said anything.
     pub(super) fn take(&mut self, raw: Raw<'_>) -> Reported<bool> {
-        let Some(usage) = members::<AnthropicUsage<'_>>(raw)? else { return Ok(false) };
+        let Some(usage) = members::<AnthropicUsage<'_>>(raw)? else {
+            return Ok(false);
+        };
         let creation = members::<AnthropicCreation<'_>>(usage.cache_creation)?.unwrap_or_default();
         let said = [
             (&mut self.input, usage.input_tokens),
@@ -188,7 +209,9 @@ impl AnthropicCounts {
 
     /// All input classes.
     pub(super) fn input(&self) -> Reported<Option<TokenUsage>> {
-        let Some(input) = self.input else { return Ok(None) };
+        let Some(input) = self.input else {
+            return Ok(None);
+        };
         let hour = self.written_hour.unwrap_or(0);
         let usual = self.written_usual.unwrap_or(0);
         let split = hour.saturating_add(usual);

@@ -17,8 +17,8 @@ const CONTEXT_TOKENS: u64 = 1_050_000;
 /// The most input tokens of one image: eight tiles at the dearest known rate are 48,169.
 const IMAGE_TOKENS: u64 = 50_000;
 
-/// What a provider itself writes before the input when a request has tools: at most 700 known.
-const TOOLS_TOKENS: u64 = 1_024;
+/// What a provider itself writes before the input when a request has tools: about 1,250 are known.
+const TOOLS_TOKENS: u64 = 2_048;
 
 /// Input that a provider may report beyond the bound of a hold and still be believed: the marks
 /// that a chat template puts around a very short text.
@@ -35,7 +35,10 @@ pub struct Bounds {
 
 impl Bounds {
     /// No bound but what can be counted at all.
-    pub const NONE: Self = Self { tokens_in: TOKENS_MAX, tokens_out: TOKENS_MAX };
+    pub const NONE: Self = Self {
+        tokens_in: TOKENS_MAX,
+        tokens_out: TOKENS_MAX,
+    };
 }
 
 impl RequestFacts {
@@ -44,8 +47,15 @@ impl RequestFacts {
     #[must_use]
     pub fn input_bound(&self) -> u64 {
         let bytes = u64::try_from(self.body_length).unwrap_or(u64::MAX);
-        let tools = if self.parts.tools == Tools::None { 0 } else { TOOLS_TOKENS };
-        bytes.saturating_add(tools).saturating_add(self.unread_bound()).min(TOKENS_MAX)
+        let tools = if self.parts.tools == Tools::None {
+            0
+        } else {
+            TOOLS_TOKENS
+        };
+        bytes
+            .saturating_add(tools)
+            .saturating_add(self.unread_bound())
+            .min(TOKENS_MAX)
     }
 
     /// The most output tokens of each answer: what the request names, else the integration's
@@ -59,8 +69,11 @@ impl RequestFacts {
         if !self.operation.may_stream() {
             return 0;
         }
-        let most = prices.and_then(|prices| prices.output_tokens_max).unwrap_or(u64::MAX);
-        self.output_maximum.unwrap_or_else(|| config.output_tokens().min(most))
+        let most = prices
+            .and_then(|prices| prices.output_tokens_max)
+            .unwrap_or(u64::MAX);
+        self.output_maximum
+            .unwrap_or_else(|| config.output_tokens().min(most))
     }
 
     /// What has to be held for the call: the most tokens that it can use, each at the dearest
@@ -71,7 +84,10 @@ impl RequestFacts {
         prices: Option<&ModelPrices>,
     ) -> Result<Ask, RequestError> {
         if !self.operation.is_billed() {
-            return Ok(Ask { worst: TokenUsage::NONE, cost: Some(Nanos::ZERO) });
+            return Ok(Ask {
+                worst: TokenUsage::NONE,
+                cost: Some(Nanos::ZERO),
+            });
         }
         let each = self.output_allowance(config, prices);
         let tokens_in = self.input_bound();
@@ -84,9 +100,17 @@ impl RequestFacts {
         let mut worst = TokenUsage::NONE;
         *count_of(&mut worst, dearest(rates, classes_in)) = tokens_in;
         *count_of(&mut worst, dearest(rates, classes_out)) = tokens_out;
-        let case = WorstCase { tokens_in, classes_in, tokens_out, classes_out };
+        let case = WorstCase {
+            tokens_in,
+            classes_in,
+            tokens_out,
+            classes_out,
+        };
         let cost = prices.map(|prices| prices.worst_case(&case)).transpose();
-        Ok(Ask { worst, cost: cost.or(Err(self.unbookable()))? })
+        Ok(Ask {
+            worst,
+            cost: cost.or(Err(self.unbookable()))?,
+        })
     }
 
     /// What the provider's usage may not exceed.
@@ -97,7 +121,10 @@ impl RequestFacts {
             Tools::None | Tools::Caller => self.input_bound().saturating_add(TEMPLATE_TOKENS),
         };
         let named = self.output_maximum.and_then(|each| self.all_output(each));
-        Bounds { tokens_in, tokens_out: named.unwrap_or(TOKENS_MAX) }
+        Bounds {
+            tokens_in,
+            tokens_out: named.unwrap_or(TOKENS_MAX),
+        }
     }
 
     /// The classes that the input may be of, the plain one first.
@@ -116,22 +143,43 @@ impl RequestFacts {
     /// The classes that the output may be of, the plain one first.
     const fn output_classes(&self) -> &'static [TokenClass] {
         use TokenClass::{AudioOutput, Output, Reasoning};
-        if self.parts.audio { &[Output, Reasoning, AudioOutput] } else { &[Output, Reasoning] }
+        if self.parts.audio {
+            &[Output, Reasoning, AudioOutput]
+        } else {
+            &[Output, Reasoning]
+        }
     }
 
     /// `each` token of output for all answers, and a prediction's rejected tokens on top.
     fn all_output(&self, each: u64) -> Option<u64> {
-        let predicted = if self.parts.prediction { u64::try_from(self.body_length).ok()? } else { 0 };
-        each.checked_mul(self.choices)?.checked_add(predicted).filter(|all| *all <= TOKENS_MAX)
+        let predicted = if self.parts.prediction {
+            u64::try_from(self.body_length).ok()?
+        } else {
+            0
+        };
+        each.checked_mul(self.choices)?
+            .checked_add(predicted)
+            .filter(|all| *all <= TOKENS_MAX)
     }
 
     /// Tokens of parts that the body only points to, or that its bytes do not bound. Together
     /// they are no more than a model can read.
     fn unread_bound(&self) -> u64 {
         let images = self.parts.images.saturating_mul(IMAGE_TOKENS);
-        let files = if self.parts.files == 0 { 0 } else { CONTEXT_TOKENS };
-        let found = if self.parts.tools == Tools::Provider { CONTEXT_TOKENS } else { 0 };
-        images.saturating_add(files).saturating_add(found).min(CONTEXT_TOKENS)
+        let files = if self.parts.files == 0 {
+            0
+        } else {
+            CONTEXT_TOKENS
+        };
+        let found = if self.parts.tools == Tools::Provider {
+            CONTEXT_TOKENS
+        } else {
+            0
+        };
+        images
+            .saturating_add(files)
+            .saturating_add(found)
+            .min(CONTEXT_TOKENS)
     }
 
     /// Which member makes the request too large to book.

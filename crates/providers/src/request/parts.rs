@@ -7,8 +7,8 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::Deserialize;
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
+use serde::Deserializer;
+use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Members, RequestError};
@@ -53,6 +53,8 @@ struct Needles {
     upload: Finder<'static>,
     cache_control: Finder<'static>,
     escape: Finder<'static>,
+    /// How the types of tools begin that a provider runs itself.
+    provider_tools: [Finder<'static>; 3],
 }
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
@@ -64,11 +66,12 @@ static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     upload: Finder::new(b"\"container_upload\""),
     cache_control: Finder::new(b"\"cache_control\""),
     escape: Finder::new(b"\\u00"),
+    provider_tools: [
+        Finder::new(b"\"web_"),
+        Finder::new(b"\"code_execution"),
+        Finder::new(b"\"mcp_toolset\""),
+    ],
 });
-
-/// Names of tools that a provider runs itself, as they begin.
-const PROVIDER_TOOLS: [&[u8]; 5] =
-    [b"web_search", b"web_fetch", b"code_execution", b"computer_", b"mcp_"];
 
 impl Parts {
     pub(super) fn scan(operation: Operation, members: &Members<'_>, body: &[u8]) -> Self {
@@ -97,7 +100,9 @@ impl Parts {
     /// Parts that say what they are: `"type": "image"`.
     fn count_types(&mut self, body: &[u8]) {
         let count = |finder: &Finder<'_>| {
-            let typed = finder.find_iter(body).filter(|at| is_a_type(body.get(..*at)));
+            let typed = finder
+                .find_iter(body)
+                .filter(|at| is_a_type(body.get(..*at)));
             u64::try_from(typed.count()).unwrap_or(u64::MAX)
         };
         self.images = count(&NEEDLES.image);
@@ -127,7 +132,11 @@ impl Parts {
 
     /// Names of parts that begin with `input_`, as a type: `"type": "input_audio"`.
     fn count_inputs(&mut self, body: &[u8]) {
-        for at in NEEDLES.input.find_iter(body).filter(|at| is_a_type(body.get(..*at))) {
+        for at in NEEDLES
+            .input
+            .find_iter(body)
+            .filter(|at| is_a_type(body.get(..*at)))
+        {
             let name = body.get(at.saturating_add(NEEDLES.input.needle().len())..);
             match name.unwrap_or_default() {
                 [b'a', b'u', b'd', b'i', b'o', b'"', ..] => self.audio = true,
@@ -143,7 +152,9 @@ impl Parts {
 
 /// Whether what stands `before` a string makes it the value of a member called `type`.
 fn is_a_type(before: Option<&[u8]>) -> bool {
-    let name = before.map(skip_space_back).and_then(|it| it.strip_suffix(b":"));
+    let name = before
+        .map(skip_space_back)
+        .and_then(|it| it.strip_suffix(b":"));
     name.is_some_and(|it| skip_space_back(it).ends_with(b"\"type\""))
 }
 
@@ -153,7 +164,9 @@ fn hides_a_name(body: &[u8]) -> bool {
         let code = body.get(at.saturating_add(NEEDLES.escape.needle().len())..);
         matches!(
             code.unwrap_or_default(),
-            [b'4' | b'6', _, ..] | [b'5' | b'7', b'0'..=b'9' | b'a' | b'A', ..] | [b'5', b'f' | b'F', ..]
+            [b'4' | b'6', _, ..]
+                | [b'5' | b'7', b'0'..=b'9' | b'a' | b'A', ..]
+                | [b'5', b'f' | b'F', ..]
         )
     })
 }
@@ -161,9 +174,15 @@ fn hides_a_name(body: &[u8]) -> bool {
 fn tools(members: &Members<'_>) -> Tools {
     let listed = members.tools.present();
     let runs = |text: &str| {
-        PROVIDER_TOOLS.iter().any(|name| memchr::memmem::find(text.as_bytes(), name).is_some())
+        NEEDLES
+            .provider_tools
+            .iter()
+            .any(|name| has_type(text.as_bytes(), name))
     };
-    let asked = members.web_search_options.present().or(members.mcp_servers.present());
+    let asked = members
+        .web_search_options
+        .present()
+        .or(members.mcp_servers.present());
     if asked.is_some() || listed.is_some_and(runs) {
         Tools::Provider
     } else if listed.or(members.functions.present()).is_some() {
@@ -173,43 +192,41 @@ fn tools(members: &Members<'_>) -> Tools {
     }
 }
 
+/// Whether something says that its type begins like this: a tool may be called anything.
+fn has_type(text: &[u8], name: &Finder<'_>) -> bool {
+    name.find_iter(text).any(|at| is_a_type(text.get(..at)))
+}
+
 /// How many prompts a `prompt` is: a text or a list of tokens is one, a list of those is many.
 pub(super) fn prompts(text: &str) -> Result<u64, RequestError> {
-    struct Prompts;
-
-    impl<'de> Visitor<'de> for Prompts {
-        type Value = u64;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a list of prompts")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
-            let mut count = 0_u64;
-            while let Some(item) = list.next_element::<&RawValue>()? {
-                if !item.get().starts_with(['"', '[']) {
-                    // Numbers: the list is one prompt.
-                    while list.next_element::<IgnoredAny>()?.is_some() {}
-                    return Ok(1);
-                }
-                count = count.saturating_add(1);
-            }
-            Ok(count)
-        }
-    }
-
-    struct Counted(u64);
-
-    impl<'de> Deserialize<'de> for Counted {
-        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            deserializer.deserialize_seq(Prompts).map(Self)
-        }
-    }
-
     if !text.starts_with('[') {
         return Ok(1);
     }
-    serde_json::from_str::<Counted>(text)
-        .map(|counted| counted.0)
-        .or(Err(RequestError::Wrong { param: "prompt", expected: "a text or a list" }))
+    let mut items = serde_json::Deserializer::from_str(text);
+    items.deserialize_seq(Prompts).or(Err(RequestError::Wrong {
+        param: "prompt",
+        expected: "a text or a list",
+    }))
+}
+
+/// Counts the items of a list that are prompts of their own.
+struct Prompts;
+
+impl<'de> Visitor<'de> for Prompts {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a list of prompts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<u64, A::Error> {
+        let mut count = 0_u64;
+        while let Some(item) = list.next_element::<&RawValue>()? {
+            if item.get().starts_with(['"', '[']) {
+                count = count.saturating_add(1);
+            }
+        }
+        // Numbers alone are the tokens of one prompt.
+        Ok(count.max(1))
+    }
 }

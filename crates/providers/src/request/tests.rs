@@ -39,7 +39,10 @@ fn the_facts_of_an_ordinary_request_are_read() {
         "stream_options":{"include_usage":true},"max_tokens":5,"max_completion_tokens":7,"n":2}"#;
     let facts = chat(body).unwrap();
     assert_eq!(facts.model().map(AsRef::as_ref), Some("gpt-4o"));
-    assert_eq!(body.get(facts.places.model.clone().unwrap()), Some("\"gpt-4o\""));
+    assert_eq!(
+        body.get(facts.places.model.clone().unwrap()),
+        Some("\"gpt-4o\"")
+    );
     assert!(facts.streams() && facts.wants_usage());
     assert_eq!(facts.output_maximum(), Some(7));
     let ask = facts.ask(&config(), None).unwrap();
@@ -57,9 +60,21 @@ fn an_escaped_name_is_the_same_name() {
 
 #[test]
 fn what_matters_may_stand_there_once_and_other_letters_are_left_alone() {
-    for name in ["model", "stream", "stream_options", "max_tokens", "n", "prompt", "tools"] {
+    for name in [
+        "model",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "n",
+        "prompt",
+        "tools",
+    ] {
         let body = format!(r#"{{"{name}":null,"x":1,"{name}":null}}"#);
-        assert_eq!(chat(&body), Err(RequestError::Duplicate(known(name).unwrap())), "{name}");
+        assert_eq!(
+            chat(&body),
+            Err(RequestError::Duplicate(known(name).unwrap())),
+            "{name}"
+        );
     }
     let inner = r#"{"stream_options":{"include_usage":true,"include_usage":false}}"#;
     assert_eq!(chat(inner), Err(RequestError::Duplicate("include_usage")));
@@ -69,8 +84,20 @@ fn what_matters_may_stand_there_once_and_other_letters_are_left_alone() {
 
 #[test]
 fn a_body_that_is_no_object_is_refused_with_its_reason() {
-    for body in ["", "[]", "[\"gpt-4o\",true]", "null", "{", "{\"model\":}", "{} {}", "\u{feff}{}"] {
-        assert!(matches!(chat(body), Err(RequestError::Malformed(_))), "{body}");
+    for body in [
+        "",
+        "[]",
+        "[\"gpt-4o\",true]",
+        "null",
+        "{",
+        "{\"model\":}",
+        "{} {}",
+        "\u{feff}{}",
+    ] {
+        assert!(
+            matches!(chat(body), Err(RequestError::Malformed(_))),
+            "{body}"
+        );
     }
     let bytes = b"{\"model\":\"a\xff\"}";
     let error = RequestFacts::read(Operation::Messages, bytes).unwrap_err();
@@ -87,12 +114,18 @@ fn a_member_of_the_wrong_kind_is_named() {
         (r#"{"stream":1}"#, "stream"),
         (r#"{"stream_options":true}"#, "stream_options"),
         (r#"{"stream_options":[true]}"#, "stream_options"),
-        (r#"{"stream_options":{"include_usage":1}}"#, "stream_options.include_usage"),
+        (
+            r#"{"stream_options":{"include_usage":1}}"#,
+            "stream_options.include_usage",
+        ),
         (r#"{"max_tokens":-1}"#, "max_tokens"),
         (r#"{"max_tokens":1.5}"#, "max_tokens"),
         (r#"{"max_tokens":1e3}"#, "max_tokens"),
         (r#"{"max_tokens":"9"}"#, "max_tokens"),
-        (r#"{"max_completion_tokens":18446744073709551615}"#, "max_completion_tokens"),
+        (
+            r#"{"max_completion_tokens":18446744073709551615}"#,
+            "max_completion_tokens",
+        ),
         (r#"{"max_tokens":99999999999999999999999}"#, "max_tokens"),
         (r#"{"n":1000000000}"#, "n"),
     ];
@@ -118,7 +151,10 @@ fn without_a_maximum_the_default_is_held_and_not_above_the_models() {
     let facts = chat(r#"{"model":"a"}"#).unwrap();
     assert_eq!(facts.output_allowance(&config(), None), 4_096);
     assert_eq!(facts.output_allowance(&config(), Some(&prices())), 2_000);
-    let own = IntegrationConfig { default_max_output_tokens: Some(100), ..config() };
+    let own = IntegrationConfig {
+        default_max_output_tokens: Some(100),
+        ..config()
+    };
     assert_eq!(facts.output_allowance(&own, Some(&prices())), 100);
 }
 
@@ -126,16 +162,36 @@ fn without_a_maximum_the_default_is_held_and_not_above_the_models() {
 fn a_hold_costs_the_dearest_class_that_may_apply() {
     let cost = |operation, body: &str| {
         let ask = RequestFacts::read(operation, body.as_bytes()).unwrap();
-        let per_token = ask.ask(&config(), Some(&prices())).unwrap().cost.unwrap().get();
+        let per_token = ask
+            .ask(&config(), Some(&prices()))
+            .unwrap()
+            .cost
+            .unwrap()
+            .get();
         per_token / i64::try_from(body.len()).unwrap()
     };
     let messages = |extra: &str| {
-        cost(Operation::Messages, &format!(r#"{{"max_tokens":0,"system":"{}"{extra}}}"#, "x".repeat(500)))
+        cost(
+            Operation::Messages,
+            &format!(
+                r#"{{"max_tokens":0,"system":"{}"{extra}}}"#,
+                "x".repeat(500)
+            ),
+        )
     };
     assert_eq!(messages(""), 1_000);
-    assert_eq!(messages(r#","a":{"cache_control":{"type":"ephemeral"}}"#), 3_000);
-    assert_eq!(cost(Operation::ChatCompletions, r#"{"max_tokens":0}"#), 2_000);
-    assert_eq!(cost(Operation::Embeddings, r#"{"input":"abc","max_tokens":9}"#), 2_000);
+    assert_eq!(
+        messages(r#","a":{"cache_control":{"type":"ephemeral"}}"#),
+        3_000
+    );
+    assert_eq!(
+        cost(Operation::ChatCompletions, r#"{"max_tokens":0}"#),
+        2_000
+    );
+    assert_eq!(
+        cost(Operation::Embeddings, r#"{"input":"abc","max_tokens":9}"#),
+        2_000
+    );
 }
 
 #[test]
@@ -144,15 +200,41 @@ fn parts_that_bytes_do_not_bound_are_held_at_their_bound() {
         let facts = chat(body).unwrap();
         facts.input_bound() - u64::try_from(body.len()).unwrap()
     };
-    assert_eq!(extra(r#"{"messages":[{"content":"\"type\":\"image\" \"image_url\":1"}]}"#), 0);
-    assert_eq!(extra(r#"{"m":[{"type":"image_url","image_url":{"url":"https://a.example/b"}}]}"#), 50_000);
-    assert_eq!(extra(r#"{"m":[{ "type" : "image" ,"source":{}},{"type":"image"}]}"#), 100_000);
-    assert_eq!(extra(r#"{"m":[{"type":"document","source":{}},{"type":"image"}]}"#), 1_050_000);
-    assert_eq!(extra(r#"{"m":[{"type":"file","file":{"file_id":"f"}}]}"#), 1_050_000);
-    assert_eq!(extra(r#"{"tools":[{"name":"open","properties":{"file":{"type":"string"}}}]}"#), 1_024);
-    assert_eq!(extra(r#"{"tools":[{"type":"web_search_20250305"}]}"#), 1_051_024);
+    assert_eq!(
+        extra(r#"{"messages":[{"content":"\"type\":\"image\" \"image_url\":1"}]}"#),
+        0
+    );
+    assert_eq!(
+        extra(r#"{"m":[{"type":"image_url","image_url":{"url":"https://a.example/b"}}]}"#),
+        50_000
+    );
+    assert_eq!(
+        extra(r#"{"m":[{ "type" : "image" ,"source":{}},{"type":"image"}]}"#),
+        100_000
+    );
+    assert_eq!(
+        extra(r#"{"m":[{"type":"document","source":{}},{"type":"image"}]}"#),
+        1_050_000
+    );
+    assert_eq!(
+        extra(r#"{"m":[{"type":"file","file":{"file_id":"f"}}]}"#),
+        1_050_000
+    );
+    assert_eq!(
+        extra(r#"{"tools":[{"name":"open","properties":{"file":{"type":"string"}}}]}"#),
+        2_048
+    );
+    assert_eq!(
+        extra(r#"{"tools":[{"type":"web_search_20250305"}]}"#),
+        1_052_048
+    );
+    // A tool of the caller may be called anything.
+    assert_eq!(
+        extra(r#"{"tools":[{"type":"custom","name":"web_search"},{"name":"mcp_toolset"}]}"#),
+        2_048
+    );
     // Hidden by escapes that no JSON writer makes; é and < are what some do make.
-    assert_eq!(extra(r#"{"m":[{"type":"im\u0061ge"}]}"#), 1_051_024);
+    assert_eq!(extra(r#"{"m":[{"type":"im\u0061ge"}]}"#), 1_052_048);
     assert_eq!(extra(r#"{"m":"caf\u00e9 \u003cb\u003e \u001b"}"#), 0);
 }
 
@@ -166,18 +248,27 @@ fn each_prompt_of_a_list_is_answered_and_held() {
     assert_eq!(tokens(r#"{"max_tokens":10,"prompt":"a"}"#), 10);
     assert_eq!(tokens(r#"{"max_tokens":10,"prompt":[1,2,3]}"#), 10);
     assert_eq!(tokens(r#"{"max_tokens":10,"prompt":["a","b","c"]}"#), 30);
-    assert_eq!(tokens(r#"{"max_tokens":10,"prompt":[[1,2],[3]],"n":2,"best_of":4}"#), 80);
+    assert_eq!(
+        tokens(r#"{"max_tokens":10,"prompt":[[1,2],[3]],"n":2,"best_of":4}"#),
+        80
+    );
 }
 
 #[test]
 fn absurd_requests_are_refused_and_never_wrap() {
     let most = TOKENS_MAX;
     let facts = chat(&format!(r#"{{"max_tokens":{most},"n":1024}}"#)).unwrap();
-    assert_eq!(facts.ask(&config(), None), Err(RequestError::Unbookable("n")));
+    assert_eq!(
+        facts.ask(&config(), None),
+        Err(RequestError::Unbookable("n"))
+    );
     assert_eq!(facts.bounds().tokens_out, TOKENS_MAX);
     let facts = chat(&format!(r#"{{"max_tokens":{}}}"#, most - 1_000)).unwrap();
     assert!(facts.ask(&config(), None).is_ok());
-    assert_eq!(facts.ask(&config(), Some(&prices())), Err(RequestError::Unbookable("max_tokens")));
+    assert_eq!(
+        facts.ask(&config(), Some(&prices())),
+        Err(RequestError::Unbookable("max_tokens"))
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use tollgate_core::config::IntegrationConfig;
 
 use super::*;
-use crate::{AnswerShape, End, ErrorBody, MeterPlan, Observed};
+use crate::{AnswerShape, Bounds, End, ErrorBody, Failure, Matched, MeterPlan, Observed};
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,8 +41,11 @@ fn golden() -> PathBuf {
 }
 
 fn folders(of: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        fs::read_dir(of).unwrap().map(|entry| entry.unwrap().path()).filter(|it| it.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(of)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|it| it.is_dir())
+        .collect();
     folders.sort();
     folders
 }
@@ -65,89 +68,175 @@ fn write_headers(text: &mut String, headers: &HeaderMap) {
 }
 
 fn write_reading(text: &mut String, seen: &Observed) {
-    writeln!(text, "usage: {}", serde_json::to_string(&seen.usage).unwrap()).unwrap();
-    writeln!(text, "input: {}", serde_json::to_string(&seen.input).unwrap()).unwrap();
+    writeln!(
+        text,
+        "=== read\nusage: {}",
+        serde_json::to_string(&seen.usage).unwrap()
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "input: {}",
+        serde_json::to_string(&seen.input).unwrap()
+    )
+    .unwrap();
     writeln!(text, "counted output: {}", seen.counted_output).unwrap();
     writeln!(text, "model: {}", seen.model.as_deref().unwrap_or("-")).unwrap();
-    writeln!(text, "complete: {}, finished: {}", seen.complete, seen.finish_seen).unwrap();
-    writeln!(text, "error: {}, invalid: {:?}", seen.error_seen, seen.invalid_usage).unwrap();
+    writeln!(
+        text,
+        "complete: {}, finished: {}",
+        seen.complete, seen.finish_seen
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "error: {}, invalid: {:?}",
+        seen.error_seen, seen.invalid_usage
+    )
+    .unwrap();
 }
 
-/// Sends the request, answers it, and writes down everything that can be seen.
-fn played(provider_type: CusProviderType, folder: &Path) -> String {
-    let case: Case =
-        serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
-    let provider = provider(provider_type);
-    let method = case.method.parse().unwrap();
-    let matched = Operation::route(&method, &case.path, &HeaderMap::new()).unwrap();
-    let request = fs::read(folder.join("request.json")).map(Bytes::from).ok();
-    let facts = request.as_ref().map(|body| RequestFacts::read(matched.operation, body).unwrap());
-    let asked = facts.as_ref().and_then(|facts| facts.model()).map(|model| case.config.model(model));
-    let model = case.model.as_deref().or(asked);
-    let secret = Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned());
-    let endpoint = provider.endpoint(&case.config, &UrlPolicy::default()).unwrap();
-    let outbound = provider.prepare(&PrepareCall {
-        operation: matched.operation,
-        call_id: &"call-1".parse::<CallId>().unwrap(),
-        headers: &HeaderMap::new(),
-        query: None,
-        endpoint: &endpoint,
-        config: &case.config,
-        credential: Some(&secret),
-        model,
-        prices: None,
-        body: request.as_ref().zip(facts.as_ref()),
-    });
-    let outbound = outbound.unwrap();
-    let mut text = String::new();
-    if let Some(facts) = &facts {
-        let ask = facts.ask(&case.config, None).unwrap();
-        writeln!(text, "=== held\nin {}, out {}", ask.worst.tokens_in(), ask.worst.tokens_out()).unwrap();
-    }
-    writeln!(text, "=== sent\n{} {}", outbound.method, outbound.uri).unwrap();
-    write_headers(&mut text, &outbound.headers);
-    let body = String::from_utf8(outbound.body.clone().into_pieces().concat()).unwrap();
-    writeln!(text, "\n{}", body.trim_end()).unwrap();
-    let status = StatusCode::from_u16(case.status).unwrap();
-    if let Some(failure) = provider.classify(status) {
-        writeln!(text, "=== failed\n{} {:?}", failure.code(), failure.billed).unwrap();
-        let error = ErrorBody {
-            status: StatusCode::BAD_GATEWAY,
-            error_type: None,
-            code: failure.code(),
-            message: "the provider refused",
-            param: None,
-            tollgate: None,
-            request_id: "req_1",
+/// A case, and what its request was read as.
+struct Played {
+    case: Case,
+    folder: PathBuf,
+    provider: &'static dyn Provider,
+    matched: Matched<'static>,
+    request: Option<Bytes>,
+    facts: Option<RequestFacts>,
+}
+
+impl Played {
+    fn open(provider_type: CusProviderType, folder: &Path) -> Self {
+        let case: Case =
+            serde_json::from_slice(&fs::read(folder.join("case.json")).unwrap()).unwrap();
+        let method = case.method.parse().unwrap();
+        let matched = Operation::route(&method, &case.path, &HeaderMap::new()).unwrap();
+        let matched = Matched {
+            model: None,
+            ..matched
         };
+        let request = fs::read(folder.join("request.json")).map(Bytes::from).ok();
+        let facts = request
+            .as_ref()
+            .map(|body| RequestFacts::read(matched.operation, body).unwrap());
+        let provider = provider(provider_type);
+        Self {
+            case,
+            folder: folder.to_owned(),
+            provider,
+            matched,
+            request,
+            facts,
+        }
+    }
+
+    fn outbound(&self) -> Outbound {
+        let config = &self.case.config;
+        let asked = self.facts.as_ref().and_then(RequestFacts::model);
+        let model = self
+            .case
+            .model
+            .as_deref()
+            .or(asked.map(|model| config.model(model)));
+        let secret = Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned());
+        let prepared = self.provider.prepare(&PrepareCall {
+            operation: self.matched.operation,
+            call_id: &"call-1".parse::<CallId>().unwrap(),
+            headers: &HeaderMap::new(),
+            query: None,
+            endpoint: &self
+                .provider
+                .endpoint(config, &UrlPolicy::default())
+                .unwrap(),
+            config,
+            credential: Some(&secret),
+            model,
+            prices: None,
+            body: self.request.as_ref().zip(self.facts.as_ref()),
+        });
+        prepared.unwrap()
+    }
+
+    /// What is held and sent, and what becomes of the answer.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        if let Some(facts) = &self.facts {
+            let worst = facts.ask(&self.case.config, None).unwrap().worst;
+            writeln!(
+                text,
+                "=== held\nin {}, out {}",
+                worst.tokens_in(),
+                worst.tokens_out()
+            )
+            .unwrap();
+        }
+        let outbound = self.outbound();
+        writeln!(text, "=== sent\n{} {}", outbound.method, outbound.uri).unwrap();
+        write_headers(&mut text, &outbound.headers);
+        let body = String::from_utf8(outbound.body.into_pieces().concat()).unwrap();
+        writeln!(text, "\n{}", body.trim_end()).unwrap();
+        match self
+            .provider
+            .classify(StatusCode::from_u16(self.case.status).unwrap())
+        {
+            Some(failure) => self.write_failure(&mut text, failure),
+            None => self.write_answer(&mut text, outbound.usage_chunk),
+        }
+        text
+    }
+
+    fn write_failure(&self, text: &mut String, failure: Failure) {
         let body = if failure.passes_through() {
-            fs::read(folder.join("response.json")).unwrap().into()
+            fs::read(self.folder.join("response.json")).unwrap().into()
         } else {
-            matched.dialect.error_body(&error)
+            self.matched.dialect.error_body(&ErrorBody {
+                status: StatusCode::BAD_GATEWAY,
+                error_type: None,
+                code: failure.code(),
+                message: "the provider refused",
+                param: None,
+                tollgate: None,
+                request_id: "req_1",
+            })
         };
+        writeln!(text, "=== failed\n{} {:?}", failure.code(), failure.billed).unwrap();
         writeln!(text, "{}", String::from_utf8_lossy(&body).trim_end()).unwrap();
-        return text;
     }
-    let streamed = folder.join("response.sse");
-    let (shape, answer) = if streamed.exists() {
-        (AnswerShape::Stream, fs::read(streamed).unwrap())
-    } else {
-        (AnswerShape::Whole, fs::read(folder.join("response.json")).unwrap())
-    };
-    let bounds = facts.as_ref().map_or(crate::Bounds::NONE, RequestFacts::bounds);
-    let plan = MeterPlan { usage_chunk: outbound.usage_chunk, bounds };
-    let mut meter = provider.meter(matched.operation, shape, plan);
-    let mut passed = Vec::new();
-    let mut out = |bytes: Bytes| passed.extend_from_slice(&bytes);
-    for chunk in answer.chunks(50) {
-        meter.push(&Bytes::copy_from_slice(chunk), &mut out);
+
+    fn write_answer(&self, text: &mut String, usage_chunk: UsageChunk) {
+        let streamed = fs::read(self.folder.join("response.sse"));
+        let (shape, answer) = match streamed {
+            Ok(answer) => (AnswerShape::Stream, answer),
+            Err(_) => (
+                AnswerShape::Whole,
+                fs::read(self.folder.join("response.json")).unwrap(),
+            ),
+        };
+        let bounds = self
+            .facts
+            .as_ref()
+            .map_or(Bounds::NONE, RequestFacts::bounds);
+        let plan = MeterPlan {
+            usage_chunk,
+            bounds,
+        };
+        let mut meter = self.provider.meter(self.matched.operation, shape, plan);
+        let mut passed = Vec::new();
+        let mut out = |bytes: Bytes| passed.extend_from_slice(&bytes);
+        for chunk in answer.chunks(50) {
+            meter.push(&Bytes::copy_from_slice(chunk), &mut out);
+        }
+        let seen = meter.finish(End::Clean, &mut out);
+        write_reading(text, &seen);
+        let shown = String::from_utf8_lossy(&passed);
+        let passed = if passed == answer {
+            "(unchanged)"
+        } else {
+            &shown
+        };
+        writeln!(text, "=== passed on\n{passed}").unwrap();
     }
-    let seen = meter.finish(End::Clean, &mut out);
-    writeln!(text, "=== read").unwrap();
-    write_reading(&mut text, &seen);
-    let passed = if passed == answer { "(unchanged)\n".into() } else { String::from_utf8_lossy(&passed) };
-    writeln!(text, "=== passed on\n{passed}").unwrap();
-    text
 }
 
 #[test]
@@ -161,7 +250,9 @@ fn every_golden_case_is_sent_read_and_answered_as_recorded() {
             settings.set_snapshot_path(&case);
             settings.set_prepend_module_to_snapshot(false);
             settings.set_omit_expression(true);
-            settings.bind(|| insta::assert_snapshot!("expected", played(provider_type, &case)));
+            settings.bind(|| {
+                insta::assert_snapshot!("expected", Played::open(provider_type, &case).text());
+            });
         }
     }
     assert!(cases >= 18, "{cases} cases were found");

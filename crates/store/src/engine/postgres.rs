@@ -33,9 +33,14 @@ pub(super) struct Pools {
 
 pub(super) fn open(url: &str, max_connections: u32) -> Result<Pools, StoreError> {
     let options = PgConnectOptions::from_str(url)
-        .or(Err(StoreError::InvalidUrl { reason: "it is not a PostgreSQL address" }))?
+        .or(Err(StoreError::InvalidUrl {
+            reason: "it is not a PostgreSQL address",
+        }))?
         .application_name("tollgate")
-        .options([("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")])
+        .options([
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ])
         .disable_statement_logging();
     let pool = |connections: u32| {
         PoolOptions::new()
@@ -67,24 +72,34 @@ impl Pools {
         self.books.close().await;
     }
 
-    pub(super) fn unprepared(&self, months: impl Iterator<Item = Period>) -> BTreeSet<Period> {
+    pub(super) fn unprepared(&self, months: &[Period]) -> BTreeSet<Period> {
         let known = self.months.lock().unwrap_or_else(PoisonError::into_inner);
-        months.filter(|month| !known.contains(month)).collect()
+        months
+            .iter()
+            .filter(|month| !known.contains(month))
+            .copied()
+            .collect()
     }
 
     pub(super) fn prepared(&self, month: Period) {
-        self.months.lock().unwrap_or_else(PoisonError::into_inner).insert(month);
+        self.months
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(month);
     }
 }
 
-/// Makes a month's partition of the ledger, in a transaction of its own: it locks the whole ledger for a moment.
+/// Makes a month's partition of the ledger, in a transaction of its own.
 pub(super) async fn make_partition(work: &mut Work, month: Period) -> Result<(), StoreError> {
     let name = format!("cus_llm_usage_{}", month.to_string().replace('-', "_"));
-    work.execute(sql("SELECT pg_advisory_xact_lock($1)").bind(PARTITION_LOCK)).await?;
+    work.execute(sql("SELECT pg_advisory_xact_lock($1)").bind(PARTITION_LOCK))
+        .await?;
     let found: Option<(i64,)> = work
         .fetch_optional(
-            sql("SELECT CAST(1 AS BIGINT) FROM pg_class WHERE relname = $1 AND relnamespace = \
-                 (SELECT relnamespace FROM pg_class WHERE oid = 'cus_llm_usage'::regclass)")
+            sql(
+                "SELECT CAST(1 AS BIGINT) FROM pg_class WHERE relname = $1 AND relnamespace = \
+                 (SELECT relnamespace FROM pg_class WHERE oid = 'cus_llm_usage'::regclass)",
+            )
             .bind(name.as_str()),
         )
         .await?;
@@ -93,8 +108,10 @@ pub(super) async fn make_partition(work: &mut Work, month: Period) -> Result<(),
     }
     let from = month.start().as_microsecond();
     let to = month.end().as_microsecond();
-    let create = format!(
-        "CREATE TABLE {name} PARTITION OF cus_llm_usage FOR VALUES FROM ({from}) TO ({to})"
+    let create = format!("CREATE TABLE {name} (LIKE cus_llm_usage INCLUDING CONSTRAINTS)");
+    // Unlike `PARTITION OF`, attaching holds up neither those who read the ledger nor those who append to it.
+    let attach = format!(
+        "ALTER TABLE cus_llm_usage ATTACH PARTITION {name} FOR VALUES FROM ({from}) TO ({to})"
     );
     // Row triggers come with the partition; the one against TRUNCATE does not.
     let guard = format!(
@@ -102,8 +119,8 @@ pub(super) async fn make_partition(work: &mut Work, month: Period) -> Result<(),
          FOR EACH STATEMENT EXECUTE FUNCTION refuse_ledger_change()"
     );
     work.execute(sql("").push(&create)).await?;
-    work.execute(sql("").push(&guard)).await?;
-    Ok(())
+    work.execute(sql("").push(&attach)).await?;
+    work.execute(sql("").push(&guard)).await.map(drop)
 }
 
 /// Lets changes of the control plane, which are rare, through one at a time: they become visible in the order of

@@ -9,7 +9,7 @@ use sqlx::pool::{PoolConnection, PoolOptions};
 use sqlx::sqlite::{
     SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqliteSynchronous,
 };
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Sqlite, SqlSafeStr, SqlStr};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, SqlSafeStr, SqlStr, Sqlite};
 
 use super::{Purpose, Statement, Value};
 use crate::error::{StoreError, from_driver};
@@ -29,7 +29,9 @@ pub(super) struct Pools {
 
 pub(super) async fn open(path: &str) -> Result<Pools, StoreError> {
     if path.is_empty() {
-        return Err(StoreError::InvalidUrl { reason: "it names no file" });
+        return Err(StoreError::InvalidUrl {
+            reason: "it names no file",
+        });
     }
     let options = SqliteConnectOptions::new()
         .foreign_keys(true)
@@ -37,8 +39,15 @@ pub(super) async fn open(path: &str) -> Result<Pools, StoreError> {
         .statement_cache_capacity(256)
         .disable_statement_logging();
     if path == ":memory:" {
-        let only = pool(1).connect_with(options.in_memory(true)).await.map_err(from_driver)?;
-        return Ok(Pools { writer: only.clone(), readers: only, lock: Mutex::new(None) });
+        let only = pool(1)
+            .connect_with(options.in_memory(true))
+            .await
+            .map_err(from_driver)?;
+        return Ok(Pools {
+            writer: only.clone(),
+            readers: only,
+            lock: Mutex::new(None),
+        });
     }
     let path = Path::new(path);
     let lock = take_lock(path)?;
@@ -51,7 +60,11 @@ pub(super) async fn open(path: &str) -> Result<Pools, StoreError> {
         .pragma("wal_autocheckpoint", "4000");
     let writer = pool(1).connect_with(writer).await.map_err(from_driver)?;
     let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
-    Ok(Pools { writer, readers, lock: Mutex::new(Some(lock)) })
+    Ok(Pools {
+        writer,
+        readers,
+        lock: Mutex::new(Some(lock)),
+    })
 }
 
 fn pool(connections: u32) -> PoolOptions<Sqlite> {
@@ -67,14 +80,22 @@ fn pool(connections: u32) -> PoolOptions<Sqlite> {
 fn take_lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let file = File::options().create(true).truncate(false).write(true).open(PathBuf::from(name));
-    let file = file.map_err(|source| StoreError::Unavailable { source: Box::new(source) })?;
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(PathBuf::from(name));
+    let file = file.map_err(|source| StoreError::Unavailable {
+        source: Box::new(source),
+    })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.to_owned() }),
-        Err(TryLockError::Error(source)) => {
-            Err(StoreError::Unavailable { source: Box::new(source) })
-        }
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
+            path: path.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(StoreError::Unavailable {
+            source: Box::new(source),
+        }),
     }
 }
 
@@ -114,7 +135,9 @@ pub(super) fn render(statement: Statement) -> Result<(SqlStr, SqliteArguments), 
             Value::Integer(number) => arguments.add(number),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::Texts(_) | Value::Integers(_) => {
-                return Err(StoreError::InvalidRow { reason: "SQLite has no arrays" });
+                return Err(StoreError::InvalidRow {
+                    reason: "SQLite has no arrays",
+                });
             }
         };
         added.map_err(|source| StoreError::Unavailable { source })?;

@@ -52,7 +52,11 @@ impl From<Vec<u8>> for Value {
 
 /// A statement that begins with `text`, whose placeholders are `$1`, `$2` and so on.
 pub(crate) const fn sql(text: &'static str) -> Statement {
-    Statement { text: Cow::Borrowed(text), values: Vec::new(), locks_rows: false }
+    Statement {
+        text: Cow::Borrowed(text),
+        values: Vec::new(),
+        locks_rows: false,
+    }
 }
 
 /// A statement with its values.
@@ -116,7 +120,10 @@ impl Batch {
     pub(super) fn by_values(self, mut rows: Vec<Vec<Value>>) -> Vec<Statement> {
         let mut statements = Vec::new();
         while !rows.is_empty() {
-            let size = VALUES_ROWS.into_iter().find(|&size| size <= rows.len()).unwrap_or(1);
+            let size = VALUES_ROWS
+                .into_iter()
+                .find(|&size| size <= rows.len())
+                .unwrap_or(1);
             let rest = rows.split_off(size);
             statements.push(self.values_list(rows));
             rows = rest;
@@ -143,7 +150,11 @@ impl Batch {
         if rows.is_empty() {
             return Vec::new();
         }
-        let mut arrays: Vec<Value> = self.columns.iter().map(|kind| kind.array(rows.len())).collect();
+        let mut arrays: Vec<Value> = self
+            .columns
+            .iter()
+            .map(|kind| kind.array(rows.len()))
+            .collect();
         for row in rows {
             for (array, value) in arrays.iter_mut().zip(row) {
                 match (array, value) {

@@ -34,7 +34,10 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn read(self) -> Result<CusIntegration, StoreError> {
-        let place = Place { table: "cus_integrations", row: &self.id };
+        let place = Place {
+            table: "cus_integrations",
+            row: &self.id,
+        };
         Ok(CusIntegration {
             provider_type: place.text("provider_type", &self.provider_type)?,
             config: place.json("config", self.config.as_deref())?,
@@ -64,7 +67,9 @@ pub(super) fn insert_values(integration: &CusIntegration) -> Result<Statement, S
          rate_limit_rpm, updated_at, created_at, created_by) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     let statement = bind_shared(sql(insert), integration)?;
-    Ok(statement.bind(micros(integration.created_at)).bind(integration.created_by.clone()))
+    Ok(statement
+        .bind(micros(integration.created_at))
+        .bind(integration.created_by.clone()))
 }
 
 pub(super) fn update_values(integration: &CusIntegration) -> Result<Statement, StoreError> {
@@ -75,7 +80,10 @@ pub(super) fn update_values(integration: &CusIntegration) -> Result<Statement, S
     bind_shared(sql(update), integration)
 }
 
-fn bind_shared(statement: Statement, integration: &CusIntegration) -> Result<Statement, StoreError> {
+fn bind_shared(
+    statement: Statement,
+    integration: &CusIntegration,
+) -> Result<Statement, StoreError> {
     Ok(statement
         .bind(integration.id.as_str())
         .bind(integration.tenant_id.as_str())

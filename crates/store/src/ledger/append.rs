@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use tollgate_core::NodeId;
 use tollgate_core::period::day_of;
 
+use super::AppendReport;
 use super::books::Books;
 use super::entry::{self, Prepared};
-use super::AppendReport;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value, Work};
 use crate::error::StoreError;
@@ -38,7 +38,11 @@ pub(super) async fn append(
         }
     }
     disclaim(work, &refused).await?;
-    report.refused.extend(refused.into_iter().map(|(prepared, reason)| prepared.refused(reason)));
+    report.refused.extend(
+        refused
+            .into_iter()
+            .map(|(prepared, reason)| prepared.refused(reason)),
+    );
     report.written = work.execute_batch(entry::INSERT, rows).await?;
     balances::write(work, &books).await?;
     allowances::settle(work, &books, node).await?;
@@ -85,18 +89,24 @@ async fn claim<'a>(
         return Ok(batch.iter().collect());
     }
     let claimed: HashSet<_> = claimed.into_iter().collect();
-    let (fresh, known): (Vec<&Prepared>, Vec<&Prepared>) =
-        batch.iter().partition(|prepared| claimed.contains(&text_key(prepared)));
-    let found: Vec<(String, String, i64)> =
-        work.fetch_batch(FIND, known.iter().map(|prepared| key(prepared)).collect()).await?;
-    let found: HashMap<_, _> =
-        found.into_iter().map(|(tenant, call, hash)| ((tenant, call), hash)).collect();
+    let (fresh, known): (Vec<&Prepared>, Vec<&Prepared>) = batch
+        .iter()
+        .partition(|prepared| claimed.contains(&text_key(prepared)));
+    let found: Vec<(String, String, i64)> = work
+        .fetch_batch(FIND, known.iter().map(|prepared| key(prepared)).collect())
+        .await?;
+    let found: HashMap<_, _> = found
+        .into_iter()
+        .map(|(tenant, call, hash)| ((tenant, call), hash))
+        .collect();
     for prepared in known {
         if found.get(&text_key(prepared)) == Some(&prepared.hash) {
             report.duplicates += 1;
         } else {
             let entry = &prepared.entry;
-            report.conflicts.push((entry.tenant_id.clone(), entry.call_id.clone()));
+            report
+                .conflicts
+                .push((entry.tenant_id.clone(), entry.call_id.clone()));
         }
     }
     Ok(fresh)
@@ -112,11 +122,17 @@ async fn disclaim(
 }
 
 fn key(prepared: &Prepared) -> Vec<Value> {
-    vec![prepared.entry.tenant_id.as_str().into(), prepared.entry.call_id.as_str().into()]
+    vec![
+        prepared.entry.tenant_id.as_str().into(),
+        prepared.entry.call_id.as_str().into(),
+    ]
 }
 
 fn text_key(prepared: &Prepared) -> (String, String) {
-    (prepared.entry.tenant_id.to_string(), prepared.entry.call_id.to_string())
+    (
+        prepared.entry.tenant_id.to_string(),
+        prepared.entry.call_id.to_string(),
+    )
 }
 
 /// Locks and reads what the entries will change.
@@ -124,13 +140,21 @@ async fn open(work: &mut Work, fresh: &[&Prepared]) -> Result<Books, StoreError>
     let months = fresh
         .iter()
         .map(|prepared| (prepared.entry.integration_id, prepared.entry.period()))
-        .zip(fresh.iter().map(|prepared| prepared.entry.tenant_id.clone()))
+        .zip(
+            fresh
+                .iter()
+                .map(|prepared| prepared.entry.tenant_id.clone()),
+        )
         .collect();
     let days: BTreeSet<_> = fresh
         .iter()
         .map(|prepared| {
             let entry = &prepared.entry;
-            (entry.tenant_id.clone(), entry.integration_id, day_of(entry.created_at))
+            (
+                entry.tenant_id.clone(),
+                entry.integration_id,
+                day_of(entry.created_at),
+            )
         })
         .collect();
     Ok(Books {

@@ -77,14 +77,27 @@ impl Books {
         let entry = &prepared.entry;
         let figures = prepared.figures();
         let month_key = (entry.integration_id, entry.period());
-        let month = self.months.get_mut(&month_key).ok_or("its month was not opened")?;
+        let month = self
+            .months
+            .get_mut(&month_key)
+            .ok_or("its month was not opened")?;
         if month.tenant != entry.tenant_id.as_str() {
             return Err("its integration belongs to another tenant");
         }
-        let tokens = figures.tokens_in.checked_add(figures.tokens_out).ok_or(OVERFLOW)?;
-        let nanos = month.nanos.checked_add(figures.cost_nanos).ok_or(OVERFLOW)?;
+        let tokens = figures
+            .tokens_in
+            .checked_add(figures.tokens_out)
+            .ok_or(OVERFLOW)?;
+        let nanos = month
+            .nanos
+            .checked_add(figures.cost_nanos)
+            .ok_or(OVERFLOW)?;
         let cents = cents_to_post(Nanos::new(nanos), month.cents);
-        let day_key = (entry.tenant_id.clone(), entry.integration_id, day_of(entry.created_at));
+        let day_key = (
+            entry.tenant_id.clone(),
+            entry.integration_id,
+            day_of(entry.created_at),
+        );
         let day = self.days.entry(day_key).or_default();
         let month_after = MonthSum {
             tenant: entry.tenant_id.to_string(),
@@ -115,7 +128,9 @@ impl Day {
             nanos: self.nanos.checked_add(figures.cost_nanos)?,
             errors: self.errors + i64::from(entry.error_code.is_some()),
             blocked: self.blocked + i64::from(entry.is_refusal()),
-            latency_sum_ms: self.latency_sum_ms.checked_add(entry.latency_ms.unwrap_or(0))?,
+            latency_sum_ms: self
+                .latency_sum_ms
+                .checked_add(entry.latency_ms.unwrap_or(0))?,
             latency_count: self.latency_count + i64::from(entry.latency_ms.is_some()),
         })
     }

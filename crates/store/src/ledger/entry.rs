@@ -8,7 +8,8 @@ use tollgate_core::usage::UsageEntry;
 use tollgate_core::{CallId, NodeId, TenantId};
 
 use super::{AppendReport, Refused};
-use crate::engine::{Batch, Kind, Value};
+use crate::engine::Kind::{Integer, Text};
+use crate::engine::{Batch, Value};
 use crate::error::StoreError;
 use crate::value::{content_hash, micros, storable, to_json};
 
@@ -38,7 +39,11 @@ impl Prepared {
         for entry in entries {
             let (tenant, call) = (&entry.tenant_id, &entry.call_id);
             if let Some(reason) = flaw(entry) {
-                report.refused.push(Refused { tenant: tenant.clone(), call: call.clone(), reason });
+                report.refused.push(Refused {
+                    tenant: tenant.clone(),
+                    call: call.clone(),
+                    reason,
+                });
                 continue;
             }
             let hash = content_hash(to_json(entry)?.as_bytes());
@@ -75,7 +80,11 @@ impl Prepared {
 
     pub(super) fn refused(&self, reason: &'static str) -> Refused {
         let (tenant, call) = (self.entry.tenant_id.clone(), self.entry.call_id.clone());
-        Refused { tenant, call, reason }
+        Refused {
+            tenant,
+            call,
+            reason,
+        }
     }
 
     /// The row, in the order of [`INSERT`].
@@ -104,7 +113,11 @@ impl Prepared {
             entry.held.get().into(),
             entry.source.as_str().into(),
             self.tokens_by_class.as_str().into(),
-            entry.price.as_ref().map(|price| storable(&price.version)).into(),
+            entry
+                .price
+                .as_ref()
+                .map(|price| storable(&price.version))
+                .into(),
             self.unit_prices.clone().into(),
             entry.period().to_string().into(),
             day_of(entry.created_at).to_string().into(),
@@ -127,16 +140,15 @@ fn flaw(entry: &UsageEntry) -> Option<&'static str> {
     }
 }
 
-use Kind::{Integer, Text};
-
 pub(super) const INSERT: Batch = Batch {
     head: "INSERT INTO cus_llm_usage (id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, \
            tokens_in, tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, \
            created_at, cost_nanos, held_nanos, usage_source, tokens_by_class, price_version, unit_prices, period, \
            day, node_id, settled_at)",
     columns: &[
-        Text, Text, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text, Text, Text, Text,
-        Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text, Integer,
+        Text, Text, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text,
+        Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text,
+        Integer,
     ],
     tail: "",
     locks_rows: false,

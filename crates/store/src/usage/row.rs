@@ -48,12 +48,18 @@ pub(super) struct LedgerRow {
 
 impl LedgerRow {
     pub(super) fn read(self) -> Result<UsageRow, StoreError> {
-        let place = Place { table: "cus_llm_usage", row: &self.id };
+        let place = Place {
+            table: "cus_llm_usage",
+            row: &self.id,
+        };
         let rates = place.json("unit_prices", self.unit_prices.as_deref())?;
-        let price = self.price_version.zip(rates).map(|(version, rates)| PricePin {
-            version: version.into(),
-            rates,
-        });
+        let price = self
+            .price_version
+            .zip(rates)
+            .map(|(version, rates)| PricePin {
+                version: version.into(),
+                rates,
+            });
         let tokens = place.json("tokens_by_class", Some(&self.tokens_by_class))?;
         Ok(UsageRow {
             cost: Nanos::new(self.cost_nanos),
@@ -104,7 +110,10 @@ pub(super) struct DayRow {
 
 impl DayRow {
     pub(super) fn read(self) -> Result<DailyRow, StoreError> {
-        let place = Place { table: "cus_usage_daily", row: &self.integration_id };
+        let place = Place {
+            table: "cus_usage_daily",
+            row: &self.integration_id,
+        };
         let daily = CusUsageDaily {
             date: place.text("date", &self.date)?,
             updated_at: place.time("updated_at", self.updated_at)?,
@@ -118,6 +127,9 @@ impl DayRow {
             error_count: self.error_count,
             blocked_count: self.blocked_count,
         };
-        Ok(DailyRow { daily, cost: Nanos::new(self.total_cost_nanos) })
+        Ok(DailyRow {
+            daily,
+            cost: Nanos::new(self.total_cost_nanos),
+        })
     }
 }

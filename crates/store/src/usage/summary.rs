@@ -123,7 +123,10 @@ struct Row {
 
 impl Row {
     fn read(self) -> Result<IntegrationUsage, StoreError> {
-        let place = Place { table: "cus_usage_daily", row: &self.integration_id };
+        let place = Place {
+            table: "cus_usage_daily",
+            row: &self.integration_id,
+        };
         Ok(IntegrationUsage {
             integration: place.text("integration_id", &self.integration_id)?,
             provider_type: place.maybe_text("provider_type", self.provider_type.as_deref())?,

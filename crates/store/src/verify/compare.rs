@@ -42,14 +42,16 @@ impl Findings {
                         self.figure(&place, *right, None);
                     }
                 }
-                // Nothing in the ledger: figures that were opened and not used are zero.
-                (None, found) => {
-                    for (column, found) in found.into_iter().flatten() {
-                        let right = if *found == NO_AVERAGE { NO_AVERAGE } else { 0 };
-                        self.figure(&place, (*column, right), Some(*found));
-                    }
-                }
+                (None, found) => self.unfounded(&place, found.into_iter().flatten()),
             }
+        }
+    }
+
+    /// Compares figures of which the ledger knows nothing: those that were opened and not used are zero.
+    fn unfounded<'f>(&mut self, place: &Place<'_>, found: impl Iterator<Item = &'f Figure>) {
+        for &(column, found) in found {
+            let right = if found == NO_AVERAGE { NO_AVERAGE } else { 0 };
+            self.figure(place, (column, right), Some(found));
         }
     }
 

@@ -15,8 +15,8 @@ use super::mistake::{Mistake, Mistakes, Place, reason};
 /// The sections that there are.
 const SECTIONS: [&str; 7] = ["gateway", "admin", "store", "app", "vault", "providers", "log"];
 
-/// Settings that stand beside those of a crate, in the crate's section.
-const BESIDE: [(&str, &str); 3] = [("", "data_dir"), ("gateway", "listen"), ("admin", "listen")];
+/// Settings of the program that stand beside those of a crate, in the crate's section.
+const BESIDE: [(&str, &str); 1] = [("gateway", "listen")];
 
 /// All that was said so far, the weakest first.
 #[derive(Debug, Default)]
@@ -115,18 +115,14 @@ impl Layers {
         }
     }
 
-    /// The settings of a section that stand beside those of its crate.
-    pub(super) fn section<T: DeserializeOwned + Default>(
-        &mut self,
-        section: &str,
-        names: &[&str],
-    ) -> T {
-        let has_crate = section == "gateway";
-        self.read(section, |name| names.contains(&name) || !has_crate)
+    /// The program's own settings of a section.
+    pub(super) fn own<T: DeserializeOwned + Default>(&mut self, section: &str) -> T {
+        let shared: Vec<&str> = beside(section).collect();
+        self.read(section, |name| shared.is_empty() || shared.contains(&name))
     }
 
-    /// The settings of a section's crate.
-    pub(super) fn rest_of<T: DeserializeOwned + Default>(&mut self, section: &str) -> T {
+    /// The settings of a section that are a crate's.
+    pub(super) fn of_crate<T: DeserializeOwned + Default>(&mut self, section: &str) -> T {
         self.read(section, |name| !BESIDE.contains(&(section, name)))
     }
 
@@ -135,19 +131,17 @@ impl Layers {
         section: &str,
         is_meant: impl Fn(&str) -> bool,
     ) -> T {
-        let beside: Vec<&str> =
-            BESIDE.iter().filter(|(of, _)| *of == section).map(|(_, name)| *name).collect();
+        let others: Vec<&str> = beside(section).collect();
         let mut merged = Table::new();
-        let meant = self.values.iter().filter(|said| said.section == section && is_meant(&said.name));
-        for said in meant {
+        let of_section = self.values.iter().filter(|said| said.section == section);
+        for said in of_section.filter(|said| is_meant(&said.name)) {
             match said.fits::<T>() {
                 Ok(value) => {
                     merged.insert(said.name.clone(), value.clone());
                 }
                 Err(message) => {
-                    let others: &[&str] = if message.contains("listen") || message.contains("data_dir") { &[] } else { &beside };
-                    let reason = reason(section, others, &message);
                     let dot = if section.is_empty() { "" } else { "." };
+                    let reason = reason(section, &others, &message);
                     let reason = format!("{section}{dot}{}: {reason}", said.name);
                     self.mistakes.push(Mistake { place: said.place.clone(), reason });
                 }
@@ -158,7 +152,8 @@ impl Layers {
     }
 
     /// The end: every mistake there was.
-    pub(super) fn finish(self) -> Result<(), Mistakes> {
+    pub(super) fn finish(mut self) -> Result<(), Mistakes> {
+        self.mistakes.sort_by(|one, other| one.place.cmp(&other.place));
         if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
     }
 }
@@ -193,6 +188,10 @@ fn readings_of(text: String) -> Vec<Value> {
     readings.push(Value::String(text));
     readings.push(Value::Array(parts));
     readings
+}
+
+fn beside(section: &str) -> impl Iterator<Item = &'static str> {
+    BESIDE.iter().filter(move |(of, _)| *of == section).map(|(_, name)| *name)
 }
 
 fn line_at(text: &str, offset: usize) -> usize {

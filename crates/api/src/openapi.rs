@@ -1,0 +1,148 @@
+//! The OpenAPI description, put together from what the handlers say of themselves.
+
+use tollgate_core::role::Role;
+use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
+use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::schema::{Components, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Required};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::problem::{FieldError, ProblemBody};
+use crate::routes;
+
+const SCHEME: &str = "access_key";
+
+/// The description as indented JSON with a line break at its end.
+pub(crate) fn text() -> String {
+    // The description is plain strings and maps: writing it cannot fail.
+    let mut text = document().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+fn document() -> OpenApi {
+    let mut paths = Paths::new();
+    let mut components = Components::new();
+    for route in routes::table() {
+        let described = route.described;
+        components.schemas.extend(described.schemas);
+        let operation = completed(described.operation, route.path, route.permission.is_some());
+        paths.add_path_operation(route.path, described.methods, operation);
+    }
+    components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
+    components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
+    components.add_security_scheme(SCHEME, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    let about = InfoBuilder::new()
+        .title("Tollgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "The control plane. Every error is a problem document (RFC 9457) with a stable `code`; \
+             lists are pages of `data` with a `next_cursor`; money is a decimal text of dollars with \
+             nine places (`*_usd`) or whole cents (`*_cents`); times are RFC 3339 in UTC.",
+        ));
+    OpenApiBuilder::new().info(about.build()).paths(paths).components(Some(components)).build()
+}
+
+/// Adds what is the same for every operation.
+fn completed(mut operation: Operation, path: &str, needs_key: bool) -> Operation {
+    let tag = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
+    operation.tags = Some(vec![tag.filter(|tag| !tag.contains('.')).unwrap_or("node").to_owned()]);
+    if !needs_key {
+        operation.security = Some(Vec::new());
+        return operation;
+    }
+    operation.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
+    let tenant = ParameterBuilder::new()
+        .name("x-tollgate-tenant")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some("The tenant that an operator acts on; other keys have their own."))
+        .schema(Some(Object::with_type(Type::String)))
+        .build();
+    operation.parameters.get_or_insert_default().push(tenant.into());
+    let problem = ResponseBuilder::new()
+        .description("What went wrong")
+        .content(
+            "application/problem+json",
+            Content::new(Some(Ref::from_schema_name(ProblemBody::name()))),
+        )
+        .build();
+    operation.responses.responses.insert("default".to_owned(), problem.into());
+    operation
+}
+
+/// A text that is one of a few.
+fn one_of(values: impl IntoIterator<Item = &'static str>) -> Object {
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::String))
+        .enum_values(Some(values))
+        .build()
+}
+
+pub(crate) fn provider_type() -> Object {
+    one_of(CusProviderType::ALL.iter().map(|one| one.as_str()))
+}
+
+pub(crate) fn integration_status() -> Object {
+    one_of(CusIntegrationStatus::ALL.iter().map(|one| one.as_str()))
+}
+
+pub(crate) fn health_state() -> Object {
+    one_of(CusHealthState::ALL.iter().map(|one| one.as_str()))
+}
+
+pub(crate) fn policy_result() -> Object {
+    one_of(CusPolicyResult::ALL.iter().map(|one| one.as_str()))
+}
+
+pub(crate) fn role() -> Object {
+    one_of(Role::ALL.into_iter().map(Role::as_str))
+}
+
+pub(crate) fn tenant_status() -> Object {
+    one_of(["active", "suspended"])
+}
+
+pub(crate) fn usage_source() -> Object {
+    one_of(["provider", "counted", "estimated"])
+}
+
+/// `GET /api/v1/openapi.json`.
+pub(crate) mod get {
+    use axum::response::IntoResponse;
+    use http::header::CONTENT_TYPE;
+
+    /// This description.
+    #[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "get_openapi",
+        responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
+    pub(crate) async fn handle() -> impl IntoResponse {
+        ([(CONTENT_TYPE, "application/json")], super::text())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_handler_says_of_its_place_is_where_the_table_has_it() {
+        for route in routes::table() {
+            assert_eq!(route.described.path, route.path);
+            let methods = serde_json::json!(route.described.methods);
+            let method = route.method.to_ascii_lowercase();
+            assert_eq!(methods, serde_json::json!([method]), "{}", route.path);
+            assert!(route.described.operation.operation_id.is_some(), "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn no_two_operations_have_the_same_id() {
+        let ids = routes::table().into_iter().filter_map(|route| route.described.operation.operation_id);
+        let mut ids: Vec<_> = ids.collect();
+        let all = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
+}

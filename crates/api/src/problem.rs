@@ -1,0 +1,216 @@
+//! Errors as problem documents (RFC 9457), and the id that every request has.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+use tollgate_app::AppError;
+use utoipa::ToSchema;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID_MAX: usize = 128;
+const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// Seconds after which to ask again for what could not be reached.
+const RETRY_SECONDS: &str = "1";
+
+/// The id of a request: the caller's own, or a new one.
+#[derive(Debug, Clone)]
+pub(crate) struct RequestId(pub(crate) String);
+
+/// Why a request was not done.
+#[derive(Debug, Clone)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+}
+
+/// An error as JSON (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody {
+    /// A name of the kind of problem: `urn:tollgate:problem:` and the code.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What happened, why, and what to do.
+    detail: String,
+    /// The path that was asked.
+    instance: String,
+    /// The stable code of the problem.
+    code: &'static str,
+    /// The request's id, which is also in the log.
+    request_id: String,
+    /// The places that are wrong, where there are such.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// One wrong place of a request.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// A JSON pointer into the body (`/config/base_url`), a query parameter (`?limit`) or a header.
+    pub(crate) pointer: String,
+    /// What is wrong with it.
+    pub(crate) detail: String,
+}
+
+impl Problem {
+    pub(crate) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self { status, code, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// The same for every key that does not work, whatever the reason.
+    pub(crate) fn unauthorized() -> Self {
+        let detail = "no key, or one that does not work: send a live key as `Authorization: Bearer`";
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", detail)
+    }
+
+    /// A place in the request that breaks a rule.
+    pub(crate) fn at(
+        status: StatusCode,
+        code: &'static str,
+        pointer: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> Self {
+        let (pointer, detail) = (pointer.into(), detail.into());
+        let whole = if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") };
+        Self { errors: vec![FieldError { pointer, detail }], ..Self::new(status, code, whole) }
+    }
+
+    /// A problem that only its status tells about.
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        let (code, detail) = match status {
+            StatusCode::NOT_FOUND => ("not_found", "there is nothing at this path"),
+            StatusCode::METHOD_NOT_ALLOWED => {
+                ("method_not_allowed", "this path has other methods: the `allow` header names them")
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                ("body_too_large", "the body has more than 1 MiB: send less")
+            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+                ("unsupported_media_type", "send JSON, with `content-type: application/json`")
+            }
+            _ if status.is_client_error() => ("bad_request", "the request cannot be read"),
+            _ => ("internal", "an internal error; the log has its cause under the request's id"),
+        };
+        Self::new(status, code, detail)
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    fn render(self, path: &str, request_id: &str) -> Response {
+        let body = ProblemBody {
+            kind: format!("urn:tollgate:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            detail: self.detail.into_owned(),
+            instance: path.to_owned(),
+            code: self.code,
+            request_id: request_id.to_owned(),
+            errors: self.errors,
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, PROBLEM_JSON);
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        }
+        response
+    }
+}
+
+/// The one place where a meaning becomes a status.
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AppError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
+            AppError::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
+            AppError::Invalid { field, reason } => {
+                let pointer = match field.contains('-') {
+                    // Headers have hyphens, fields of a body have none.
+                    true => field.to_owned(),
+                    false => format!("/{}", field.replace('.', "/")),
+                };
+                Self::at(StatusCode::UNPROCESSABLE_ENTITY, "invalid", pointer, reason)
+            }
+            AppError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "permission_denied", detail),
+            AppError::Unavailable(_) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
+            }
+            AppError::Internal(cause) => {
+                tracing::error!(error = %cause, "an internal error");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// Only carries the problem to [`dress`], which knows the request.
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Gives every request an id, and every error its document.
+pub(crate) async fn dress(mut request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let path = request.uri().path().to_owned();
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = next.run(request).await;
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| bare(&response));
+    if let Some(problem) = problem {
+        let kept = std::mem::take(response.headers_mut());
+        response = problem.render(&path, &id);
+        for name in [http::header::ALLOW, http::header::CACHE_CONTROL] {
+            if let Some(value) = kept.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
+        }
+    }
+    if let Ok(id) = HeaderValue::try_from(id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// The problem of an error that came without a document: from the router itself.
+fn bare(response: &Response) -> Option<Problem> {
+    let status = response.status();
+    let is_text = |value: &HeaderValue| value.as_bytes().starts_with(b"text/plain");
+    let is_bare = response.headers().get(CONTENT_TYPE).is_none_or(is_text);
+    let is_error = status.is_client_error() || status.is_server_error();
+    (is_error && is_bare).then(|| Problem::of_status(status))
+}
+
+fn request_id(request: &Request) -> String {
+    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let fits = |text: &&str| {
+        !text.is_empty() && text.len() <= REQUEST_ID_MAX && text.bytes().all(allowed)
+    };
+    given.filter(fits).map_or_else(cus_models::generate_uuid, str::to_owned)
+}

@@ -1,0 +1,98 @@
+//! Every route: its method, its path, what its caller must be allowed, and its handler.
+
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tollgate_core::role::Permission;
+use utoipa::openapi::path::{HttpMethod, Operation};
+use utoipa::openapi::schema::Schema;
+use utoipa::openapi::RefOr;
+
+use crate::state::Api;
+
+/// A schema with its name.
+pub(crate) type NamedSchema = (String, RefOr<Schema>);
+
+/// One route.
+pub(crate) struct Route {
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    /// None: anybody may ask, without a key.
+    pub(crate) permission: Option<Permission>,
+    pub(crate) handler: MethodRouter<Api>,
+    pub(crate) described: Described,
+}
+
+/// What the code of a handler says about it.
+pub(crate) struct Described {
+    pub(crate) methods: Vec<HttpMethod>,
+    pub(crate) path: String,
+    pub(crate) operation: Operation,
+    pub(crate) schemas: Vec<NamedSchema>,
+}
+
+impl Described {
+    fn by<D: utoipa::Path + utoipa::__dev::SchemaReferences>() -> Self {
+        let mut schemas = Vec::new();
+        D::schemas(&mut schemas);
+        Self { methods: D::methods(), path: D::path(), operation: D::operation(), schemas }
+    }
+}
+
+/// A row: method, path, permission, and the module that has the handler.
+macro_rules! route {
+    ($method:ident $path:literal, $permission:expr, $($module:ident)::+) => {
+        Route {
+            method: stringify!($method),
+            path: $path,
+            permission: $permission,
+            handler: on(MethodFilter::$method, crate::$($module)::+::handle),
+            described: Described::by::<crate::$($module)::+::__path_handle>(),
+        }
+    };
+}
+
+/// The table of routes.
+#[rustfmt::skip]
+pub(crate) fn table() -> Vec<Route> {
+    const ANYBODY: Option<Permission> = None;
+    const TENANTS: Option<Permission> = Some(Permission::ManageTenants);
+    const KEYS: Option<Permission> = Some(Permission::ManageKeys);
+    const READ: Option<Permission> = Some(Permission::ReadIntegrations);
+    const WRITE: Option<Permission> = Some(Permission::ManageIntegrations);
+    const USAGE: Option<Permission> = Some(Permission::ReadUsage);
+    const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
+    vec![
+        route!(GET    "/livez", ANYBODY, health::live),
+        route!(GET    "/readyz", ANYBODY, health::ready),
+        route!(GET    "/api/v1/openapi.json", ANYBODY, openapi::get),
+
+        route!(GET    "/api/v1/tenants", TENANTS, v1::tenants::list),
+        route!(POST   "/api/v1/tenants", TENANTS, v1::tenants::create),
+        route!(GET    "/api/v1/tenants/{id}", TENANTS, v1::tenants::get),
+        route!(PATCH  "/api/v1/tenants/{id}", TENANTS, v1::tenants::update),
+
+        route!(GET    "/api/v1/keys", KEYS, v1::keys::list),
+        route!(POST   "/api/v1/keys", KEYS, v1::keys::create),
+        route!(GET    "/api/v1/keys/{id}", KEYS, v1::keys::get),
+        route!(DELETE "/api/v1/keys/{id}", KEYS, v1::keys::revoke),
+
+        route!(GET    "/api/v1/integrations", READ, v1::integrations::list),
+        route!(POST   "/api/v1/integrations", WRITE, v1::integrations::create),
+        route!(GET    "/api/v1/integrations/{id}", READ, v1::integrations::get),
+        route!(PATCH  "/api/v1/integrations/{id}", WRITE, v1::integrations::update),
+        route!(DELETE "/api/v1/integrations/{id}", WRITE, v1::integrations::delete),
+        route!(POST   "/api/v1/integrations/{id}/enable", WRITE, v1::integrations::enable),
+        route!(POST   "/api/v1/integrations/{id}/disable", WRITE, v1::integrations::disable),
+        route!(GET    "/api/v1/integrations/{id}/limits", READ, v1::integrations::limits),
+
+        route!(GET    "/api/v1/telemetry/usage-summary", USAGE, v1::telemetry::usage_summary),
+        route!(GET    "/api/v1/telemetry/usage-history", USAGE, v1::telemetry::usage_history),
+        route!(GET    "/api/v1/telemetry/usage-daily", USAGE, v1::telemetry::usage_daily),
+
+        route!(GET    "/api/v1/ledger/verify", LEDGER, v1::ledger::verify),
+        route!(GET    "/api/v1/ledger/status", LEDGER, v1::ledger::status),
+        route!(GET    "/api/v1/ledger/rollups/verify", LEDGER, v1::ledger::verify_rollups),
+        route!(POST   "/api/v1/ledger/rollups/rebuild", LEDGER, v1::ledger::rebuild_rollups),
+
+        route!(GET    "/api/v1/providers", READ, v1::providers::list),
+    ]
+}

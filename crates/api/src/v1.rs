@@ -1,0 +1,8 @@
+//! The resources of version 1: a file each, and under it a file for each operation.
+
+pub(crate) mod integrations;
+pub(crate) mod keys;
+pub(crate) mod ledger;
+pub(crate) mod providers;
+pub(crate) mod telemetry;
+pub(crate) mod tenants;

@@ -1,0 +1,23 @@
+//! `POST /api/v1/integrations/{id}/enable`
+
+use axum::Json;
+use axum::extract::State;
+use tollgate_core::IntegrationId;
+
+use super::IntegrationBody;
+use crate::auth::Asker;
+use crate::extract::Id;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// Switches an integration on; a conflict while it is in error.
+#[utoipa::path(post, path = "/api/v1/integrations/{id}/enable", operation_id = "enable_integration",
+    params(("id" = String, Path, description = "The integration's id")),
+    responses((status = 200, description = "The integration", body = IntegrationBody)))]
+pub(crate) async fn handle(
+    State(api): State<Api>,
+    Asker(context): Asker,
+    Id(id): Id<IntegrationId>,
+) -> Result<Json<IntegrationBody>, Problem> {
+    Ok(Json(api.app.enable_integration(&context, id).await?.into()))
+}

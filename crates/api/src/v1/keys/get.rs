@@ -1,0 +1,23 @@
+//! `GET /api/v1/keys/{id}`
+
+use axum::Json;
+use axum::extract::State;
+use tollgate_core::KeyId;
+
+use super::KeyBody;
+use crate::auth::Asker;
+use crate::extract::Id;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// One key, without the key itself.
+#[utoipa::path(get, path = "/api/v1/keys/{id}", operation_id = "get_key",
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The key", body = KeyBody)))]
+pub(crate) async fn handle(
+    State(api): State<Api>,
+    Asker(context): Asker,
+    Id(id): Id<KeyId>,
+) -> Result<Json<KeyBody>, Problem> {
+    Ok(Json(api.app.get_key(&context, id).await?.into()))
+}

@@ -1,0 +1,23 @@
+//! `DELETE /api/v1/keys/{id}`
+
+use axum::Json;
+use axum::extract::State;
+use tollgate_core::KeyId;
+
+use super::KeyBody;
+use crate::auth::Asker;
+use crate::extract::Id;
+use crate::problem::Problem;
+use crate::state::Api;
+
+/// Revokes a key for good; it stays in the list.
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", operation_id = "revoke_key",
+    params(("id" = String, Path, description = "The key's id")),
+    responses((status = 200, description = "The revoked key", body = KeyBody)))]
+pub(crate) async fn handle(
+    State(api): State<Api>,
+    Asker(context): Asker,
+    Id(id): Id<KeyId>,
+) -> Result<Json<KeyBody>, Problem> {
+    Ok(Json(api.app.revoke_key(&context, id).await?.into()))
+}

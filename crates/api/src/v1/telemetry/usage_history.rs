@@ -1,0 +1,152 @@
+//! `GET /api/v1/telemetry/usage-history`
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tollgate_app::usage::{UsageFilter, UsageRow};
+use tollgate_core::TokenClass;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::auth::Asker;
+use crate::extract::{Params, from_parameter, parameter, to_parameter};
+use crate::page::{self, ListBody};
+use crate::problem::Problem;
+use crate::state::Api;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// Only calls from this time on, or from the beginning of this day in UTC.
+    from: Option<String>,
+    /// Only calls before this time, or until the end of this day in UTC.
+    to: Option<String>,
+    /// Only the calls of this integration.
+    integration_id: Option<String>,
+    /// Only the call with this id.
+    call_id: Option<String>,
+    /// Only the calls of this session.
+    session_id: Option<String>,
+    /// Only the calls of this agent.
+    agent_id: Option<String>,
+    /// Only calls about which this was decided.
+    #[param(schema_with = crate::openapi::policy_result)]
+    policy_result: Option<String>,
+    /// Rows of a page, 1 to 200; 50 if absent.
+    #[param(value_type = Option<u16>)]
+    limit: Option<String>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// One call: a row of the ledger.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(crate) struct UsageBody {
+    /// The row's id.
+    id: String,
+    /// The tenant that called.
+    tenant_id: String,
+    /// The integration that the call went through.
+    integration_id: String,
+    /// The caller's session.
+    session_id: Option<String>,
+    /// The caller's agent.
+    agent_id: Option<String>,
+    /// The call's own id.
+    call_id: String,
+    /// The provider.
+    provider: String,
+    /// The model.
+    model: String,
+    /// Tokens sent.
+    tokens_in: i64,
+    /// Tokens received.
+    tokens_out: i64,
+    /// The cents that it was posted with: rows add up to the exact total.
+    cost_cents: i64,
+    /// What it cost, to the nano-dollar.
+    cost_usd: String,
+    /// Where the token counts come from.
+    #[schema(schema_with = crate::openapi::usage_source)]
+    usage_source: &'static str,
+    /// Tokens by class; classes without tokens are left out.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    tokens_by_class: Map<String, Value>,
+    /// The version of the prices that it was charged at.
+    price_version: Option<String>,
+    /// How long it took, in milliseconds.
+    latency_ms: Option<i64>,
+    /// What was decided about it.
+    #[schema(schema_with = crate::openapi::policy_result)]
+    policy_result: &'static str,
+    /// What went wrong, as a stable code.
+    error_code: Option<String>,
+    /// What went wrong, in words.
+    error_message: Option<String>,
+    /// What else is known of it.
+    #[schema(value_type = Option<Object>)]
+    extra_data: Option<Map<String, Value>>,
+    /// When it was admitted or refused.
+    created_at: Timestamp,
+    /// When it was written into the ledger.
+    settled_at: Timestamp,
+}
+
+impl From<UsageRow> for UsageBody {
+    fn from(row: UsageRow) -> Self {
+        let usage = row.usage;
+        let classes = TokenClass::ALL.into_iter().map(|class| (class, row.tokens.get(class)));
+        let used = classes.filter(|(_, tokens)| *tokens > 0);
+        Self {
+            id: usage.id,
+            tenant_id: usage.tenant_id,
+            integration_id: usage.integration_id,
+            session_id: usage.session_id,
+            agent_id: usage.agent_id,
+            call_id: usage.call_id,
+            provider: usage.provider,
+            model: usage.model,
+            tokens_in: usage.tokens_in,
+            tokens_out: usage.tokens_out,
+            cost_cents: usage.cost_cents,
+            cost_usd: row.cost.to_string(),
+            usage_source: row.source.as_str(),
+            tokens_by_class: used.map(|(class, n)| (class.as_str().to_owned(), n.into())).collect(),
+            price_version: row.price.map(|price| price.version.to_string()),
+            latency_ms: usage.latency_ms,
+            policy_result: usage.policy_result.as_str(),
+            error_code: usage.error_code,
+            error_message: usage.error_message,
+            extra_data: usage.extra_data,
+            created_at: usage.created_at,
+            settled_at: row.settled_at,
+        }
+    }
+}
+
+/// The tenant's calls, newest first.
+#[utoipa::path(get, path = "/api/v1/telemetry/usage-history", operation_id = "list_usage_history",
+    params(Asked), responses((status = 200, description = "A page", body = ListBody<UsageBody>)))]
+pub(crate) async fn handle(
+    State(api): State<Api>,
+    Asker(context): Asker,
+    Params(asked): Params<Asked>,
+) -> Result<Json<ListBody<UsageBody>>, Problem> {
+    let id = "1 to 100 visible ASCII characters";
+    let results = "one of allowed, warned, blocked";
+    let filter = UsageFilter {
+        from: from_parameter(asked.from.as_deref())?,
+        to: to_parameter(asked.to.as_deref())?,
+        integration: parameter("integration_id", asked.integration_id.as_deref(), "a UUID")?,
+        call: parameter("call_id", asked.call_id.as_deref(), id)?,
+        session: parameter("session_id", asked.session_id.as_deref(), id)?,
+        agent: parameter("agent_id", asked.agent_id.as_deref(), id)?,
+        policy_result: parameter("policy_result", asked.policy_result.as_deref(), results)?,
+    };
+    let ask = page::asked(asked.limit.as_deref(), asked.cursor.as_deref())?;
+    let page = api.app.usage_history(&context, ask, filter).await?;
+    Ok(Json(ListBody::of(page, UsageBody::from)))
+}

@@ -1,0 +1,124 @@
+//! `GET /api/v1/telemetry/usage-summary`
+
+use axum::Json;
+use axum::extract::State;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use tollgate_app::usage::{IntegrationUsage, Span, UsageTotals};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::auth::Asker;
+use crate::extract::{Params, day_parameter, parameter};
+use crate::problem::Problem;
+use crate::state::Api;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Asked {
+    /// The first day in UTC, or a time of it; the first of the month if absent.
+    from: Option<String>,
+    /// The last day in UTC, or a time of it; today if absent.
+    to: Option<String>,
+    /// Only the calls of this integration.
+    integration_id: Option<String>,
+}
+
+/// What the calls of some days add up to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageSummary)]
+pub(crate) struct SummaryBody {
+    /// The first day, in UTC.
+    from: Date,
+    /// The last day, in UTC.
+    to: Date,
+    #[serde(flatten)]
+    totals: TotalsBody,
+    /// The same for each integration that was called.
+    by_integration: Vec<IntegrationTotalsBody>,
+}
+
+/// Sums over calls.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = UsageTotals)]
+pub(crate) struct TotalsBody {
+    /// Calls, refused ones included.
+    total_calls: i64,
+    /// Tokens sent.
+    total_tokens_in: i64,
+    /// Tokens received.
+    total_tokens_out: i64,
+    /// What they cost, in whole cents.
+    total_cost_cents: i64,
+    /// The same to the nano-dollar.
+    total_cost_usd: String,
+    /// How long a call took on average, in milliseconds.
+    avg_latency_ms: Option<i64>,
+    /// Calls that failed.
+    error_count: i64,
+    /// Calls that a limit kept from going out.
+    blocked_count: i64,
+}
+
+/// The sums of one integration.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = IntegrationUsage)]
+pub(crate) struct IntegrationTotalsBody {
+    /// The integration's id.
+    integration_id: String,
+    /// Its name, also after its deletion.
+    name: String,
+    /// Its kind of provider.
+    provider_type: Option<&'static str>,
+    #[serde(flatten)]
+    totals: TotalsBody,
+}
+
+impl From<UsageTotals> for TotalsBody {
+    fn from(totals: UsageTotals) -> Self {
+        Self {
+            total_calls: totals.total_calls,
+            total_tokens_in: totals.total_tokens_in,
+            total_tokens_out: totals.total_tokens_out,
+            total_cost_cents: totals.total_cost_cents,
+            total_cost_usd: totals.cost.to_string(),
+            avg_latency_ms: totals.avg_latency_ms,
+            error_count: totals.error_count,
+            blocked_count: totals.blocked_count,
+        }
+    }
+}
+
+impl From<IntegrationUsage> for IntegrationTotalsBody {
+    fn from(usage: IntegrationUsage) -> Self {
+        Self {
+            integration_id: usage.integration.to_string(),
+            name: usage.name,
+            provider_type: usage.provider_type.map(|one| one.as_str()),
+            totals: usage.totals.into(),
+        }
+    }
+}
+
+/// What the tenant's calls add up to: this month unless told otherwise, today included.
+#[utoipa::path(get, path = "/api/v1/telemetry/usage-summary", operation_id = "get_usage_summary",
+    params(Asked), responses((status = 200, description = "The sums", body = SummaryBody)))]
+pub(crate) async fn handle(
+    State(api): State<Api>,
+    Asker(context): Asker,
+    Params(asked): Params<Asked>,
+) -> Result<Json<SummaryBody>, Problem> {
+    let span = Span {
+        from: day_parameter("from", asked.from.as_deref())?,
+        to: day_parameter("to", asked.to.as_deref())?,
+    };
+    let days = span.days(&context)?;
+    let integration = parameter("integration_id", asked.integration_id.as_deref(), "a UUID")?;
+    let summary = api.app.usage_summary(&context, days, integration).await?;
+    Ok(Json(SummaryBody {
+        from: days.from,
+        to: days.to,
+        totals: summary.totals.into(),
+        by_integration: summary.by_integration.into_iter().map(Into::into).collect(),
+    }))
+}

@@ -1,0 +1,201 @@
+//! A provider that does exactly what a test tells it to, byte by byte.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// One thing that the provider does with a request.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Sends bytes.
+    Send(Vec<u8>),
+    /// Waits until the test says go.
+    Wait,
+    /// Breaks the connection.
+    Abort,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Seen {
+    /// The value of a header, if it was sent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    scripts: Mutex<VecDeque<Vec<Step>>>,
+    seen: Mutex<Vec<Seen>>,
+    go: Notify,
+    arrived: Notify,
+}
+
+/// The scripted provider.
+#[derive(Debug)]
+pub struct Provider {
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
+    _accepting: JoinSet<()>,
+}
+
+impl Provider {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let mut accepting = JoinSet::new();
+        let serving = Arc::clone(&shared);
+        accepting.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                connections.spawn(serve(stream, Arc::clone(&serving)));
+            }
+        });
+        Self {
+            address,
+            shared,
+            _accepting: accepting,
+        }
+    }
+
+    /// What it does with the next request that has no script yet.
+    pub fn script(&self, steps: Vec<Step>) {
+        self.shared.scripts.lock().push_back(steps);
+    }
+
+    /// Lets a waiting script go on.
+    pub fn go(&self) {
+        self.shared.go.notify_one();
+    }
+
+    /// Waits until so many requests have arrived.
+    pub async fn arrived(&self, count: usize) {
+        while self.shared.seen.lock().len() < count {
+            self.shared.arrived.notified().await;
+        }
+    }
+
+    /// The requests that arrived.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let mut buffer = Vec::new();
+    while let Some(seen) = read_request(&mut stream, &mut buffer).await {
+        shared.seen.lock().push(seen);
+        shared.arrived.notify_waiters();
+        shared.arrived.notify_one();
+        let steps = shared
+            .scripts
+            .lock()
+            .pop_front()
+            .expect("a script for each request");
+        for step in steps {
+            match step {
+                Step::Send(bytes) => {
+                    if stream.write_all(&bytes).await.is_err() {
+                        return;
+                    }
+                }
+                Step::Wait => shared.go.notified().await,
+                Step::Abort => {
+                    stream.set_zero_linger().unwrap();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
+            let seen = Seen {
+                head,
+                body: Vec::new(),
+            };
+            let length: usize = seen
+                .header("content-length")
+                .map_or(0, |text| text.parse().unwrap());
+            let whole = end + 4 + length;
+            if buffer.len() >= whole {
+                let body = buffer[end + 4..whole].to_vec();
+                buffer.drain(..whole);
+                return Some(Seen { body, ..seen });
+            }
+        }
+        let mut piece = [0; 16_384];
+        let read = stream
+            .read(&mut piece)
+            .await
+            .ok()
+            .filter(|read| *read > 0)?;
+        buffer.extend_from_slice(&piece[..read]);
+    }
+}
+
+/// A whole JSON answer.
+pub fn json(status: u16, body: &str) -> Vec<Step> {
+    json_with(status, "", body)
+}
+
+/// A whole JSON answer with more headers, each ending in CRLF.
+pub fn json_with(status: u16, headers: &str, body: &str) -> Vec<Step> {
+    let answer = format!(
+        "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    vec![Step::Send(answer.into_bytes())]
+}
+
+/// A chat completion that used so many tokens.
+pub fn completion(prompt: u64, completion: u64) -> Vec<Step> {
+    json(200, &completion_text(prompt, completion))
+}
+
+/// The text of such an answer.
+pub fn completion_text(prompt: u64, completion: u64) -> String {
+    format!(
+        r#"{{"id":"c1","object":"chat.completion","model":"test-model","choices":[{{"index":0,"message":{{"role":"assistant","content":"hello"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{}}}}}"#,
+        prompt + completion
+    )
+}
+
+/// The head of an event stream, and then each event as a chunk of its own.
+pub fn stream(events: &[&str]) -> Vec<Step> {
+    let head =
+        "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let mut steps = vec![Step::Send(head.as_bytes().to_vec())];
+    steps.extend(events.iter().map(|event| chunk(event)));
+    steps
+}
+
+/// One chunk of a chunked body.
+pub fn chunk(text: &str) -> Step {
+    Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes())
+}
+
+/// The end of a chunked body.
+pub fn end() -> Step {
+    Step::Send(b"0\r\n\r\n".to_vec())
+}

@@ -1,0 +1,120 @@
+//! One suite for both engines: every test runs on SQLite and on PostgreSQL, by the same function.
+//!
+//! When a test ends, the books of its world must balance.
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+mod allowances;
+mod atomicity;
+mod changes;
+mod exactness;
+mod integrations;
+mod keys;
+mod ledger;
+mod migrations;
+mod nodes;
+mod tenants;
+mod usage;
+mod verify;
+mod world;
+
+/// Makes a test of each engine from each function.
+macro_rules! conformance {
+    ($($noun:ident: $($test:ident)+;)+) => {
+        mod sqlite {
+            $(mod $noun {
+                $(#[test]
+                fn $test() {
+                    crate::world::run(crate::world::Kind::Sqlite, crate::$noun::$test);
+                })+
+            })+
+        }
+
+        mod postgres {
+            $(mod $noun {
+                $(#[test]
+                fn $test() {
+                    crate::world::run(crate::world::Kind::Postgres, crate::$noun::$test);
+                })+
+            })+
+        }
+    };
+}
+
+conformance! {
+    tenants:
+        a_tenant_is_kept_changed_and_found_again
+        a_tenants_id_is_never_given_twice
+        tenants_are_listed_newest_first_in_pages
+        deleting_a_tenant_takes_its_keys_and_integrations_and_leaves_its_ledger
+        each_change_is_written_in_the_audit_trail_with_a_number_of_its_own;
+    keys:
+        a_key_is_found_by_its_tenant_alone
+        a_key_is_revoked_once_and_for_all
+        two_keys_cannot_have_one_digest
+        a_key_needs_a_living_tenant_and_is_bound_to_its_own_integrations
+        a_keys_last_use_only_moves_forward
+        operator_keys_belong_to_no_tenant;
+    integrations:
+        an_integration_comes_back_as_it_was_given
+        an_integration_needs_a_living_tenant
+        a_living_name_is_unique_and_free_again_after_deletion
+        a_change_of_an_integration_that_changed_meanwhile_is_refused
+        another_tenants_integration_is_not_found
+        a_replaced_credential_leaves_no_secret_behind
+        integrations_are_filtered_and_paged;
+    changes:
+        the_directory_holds_what_lives
+        a_change_is_announced_with_its_kind_and_owner
+        a_poller_misses_no_change_of_many_at_once
+        a_loaded_thing_is_gone_when_it_is_deleted;
+    ledger:
+        a_call_is_one_row_that_bears_all_it_was_charged_by
+        a_call_is_in_its_balance_and_roll_up
+        a_call_that_comes_twice_is_booked_once
+        the_same_call_with_other_content_is_a_conflict_and_the_first_stands
+        a_refused_call_is_a_row_that_changes_no_balance
+        a_row_can_neither_be_changed_nor_deleted
+        cents_add_up_to_the_exact_total
+        a_call_that_would_overflow_the_books_is_refused_alone
+        a_zero_character_is_kept_as_a_mark
+        the_first_and_the_last_moment_of_a_month_belong_to_it
+        recent_calls_are_counted_without_refused_ones
+        the_status_sums_the_ledger;
+    allowances:
+        a_draw_gives_what_is_needed_or_a_share_and_never_more_than_is_left
+        an_unlimited_quantity_needs_no_draw
+        what_is_given_back_can_be_drawn_by_another_node
+        what_a_node_settles_leaves_its_allowance
+        nodes_that_draw_at_once_never_pass_the_limit
+        another_tenants_integration_cannot_be_drawn_from;
+    nodes:
+        a_retired_node_is_told_so_and_its_allowance_is_free;
+    usage:
+        history_is_paged_newest_first_without_gaps
+        history_is_filtered
+        a_summary_is_exact_over_days_and_integrations
+        days_are_read_from_the_first_to_the_last
+        another_tenants_usage_is_not_seen;
+    verify:
+        a_changed_balance_is_named
+        changed_cents_and_allowances_are_named
+        a_changed_ledger_row_is_named
+        a_changed_roll_up_is_named_and_rebuilt
+        a_rebuild_of_good_roll_ups_changes_nothing
+        a_lost_idempotency_key_is_noticed;
+    atomicity:
+        a_caller_who_goes_away_leaves_nothing_half_done
+        what_was_begun_is_finished_although_nobody_waits
+        batches_in_opposite_order_do_not_deadlock
+        the_same_batch_from_many_sides_is_booked_once
+        a_failed_change_leaves_no_trace
+        statements_are_counted;
+    exactness:
+        any_order_batching_and_repetition_give_the_same_books;
+    migrations:
+        migrating_twice_changes_nothing
+        nodes_that_start_together_migrate_once
+        a_newer_schema_is_refused
+        a_changed_migration_is_refused
+        an_unmigrated_database_says_so;
+}

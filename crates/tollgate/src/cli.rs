@@ -1,0 +1,65 @@
+//! What can be typed: a noun, then a verb.
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Remote;
+use crate::commands::{completions, dev, doctor, init, integration, key, ledger, rollup, serve, tenant, usage};
+use crate::{replay, simulate};
+
+/// The gate that your customers' LLM calls go through.
+///
+/// Data goes to standard output, messages to standard error. Secrets come from the environment, a
+/// file or standard input, never from a flag.
+///
+/// Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 conflict, 6 limit reached,
+/// 7 unreachable, 8 a check found something wrong.
+#[derive(Debug, Parser)]
+#[command(name = "tollgate", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Try it out: a gateway with an embedded store, a simulated provider and a demo tenant
+    Dev(dev::Args),
+    /// Run the gateway and the control plane
+    Serve(serve::Args),
+    /// Make the settings' file, the master key file and the first operator key, where missing
+    Init(init::Args),
+    /// Tenants: list create get suspend resume
+    Tenant(Noun<tenant::Verb>),
+    /// Access keys: list create get revoke
+    Key(Noun<key::Verb>),
+    /// Integrations: list create get update enable disable delete limits
+    Integration(Noun<integration::Verb>),
+    /// Usage: summary history daily
+    Usage(Noun<usage::Verb>),
+    /// The ledger: verify status
+    Ledger(Noun<ledger::Verb>),
+    /// The daily roll-ups: verify rebuild
+    Rollup(Noun<rollup::Verb>),
+    /// Say what is missing, wrong or weak in this installation
+    Doctor(doctor::Args),
+    Simulate(simulate::Args),
+    Replay(replay::Args),
+    /// Print the completions of a shell
+    Completions(completions::Args),
+}
+
+/// A noun of the control plane, with what all its verbs take.
+#[derive(Debug, clap::Args)]
+pub struct Noun<V: Subcommand> {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: V,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub remote: Remote,
+    /// Print JSON, as the API gave it
+    #[arg(long, global = true)]
+    pub json: bool,
+}

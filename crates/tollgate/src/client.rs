@@ -1,0 +1,340 @@
+//! A small client of the control plane: one request, its JSON, and what its failure means.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+use crate::output::{Exit, Failure};
+use crate::settings::environment;
+
+/// The variable that holds the access key.
+const KEY_VARIABLE: &str = "TOLLGATE_KEY";
+
+/// Time within which the server must accept a connection.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time within which the server must have answered; verifying a large ledger takes long.
+const ANSWER_PATIENCE: Duration = Duration::from_mins(15);
+
+/// The largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+
+/// Which control plane to ask, with which key, for which tenant.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Remote {
+    /// The control plane's URL
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TOLLGATE_ADMIN_URL",
+        default_value = "http://127.0.0.1:8081",
+        help_heading = "Connection"
+    )]
+    pub url: String,
+    /// Where the access key comes from, if not from TOLLGATE_KEY: - is standard input
+    #[arg(
+        long,
+        global = true,
+        value_name = "-",
+        allow_hyphen_values = true,
+        help_heading = "Connection"
+    )]
+    pub key: Option<String>,
+    /// A file that holds the access key
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "key",
+        help_heading = "Connection"
+    )]
+    pub key_file: Option<PathBuf>,
+    /// The tenant to act on, with an operator's key
+    #[arg(long, global = true, value_name = "TENANT", help_heading = "Connection")]
+    pub tenant: Option<String>,
+}
+
+/// A client of one control plane.
+pub struct Client {
+    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    url: String,
+    key: Option<HeaderValue>,
+    tenant: Option<HeaderValue>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client with the key that the remote's flags or the environment name.
+    pub fn new(remote: &Remote) -> Result<Self, Failure> {
+        let key = match (&remote.key, &remote.key_file) {
+            (Some(from), _) if from != "-" => {
+                // What was given is not repeated: it may be the key.
+                return Err(Failure::usage(
+                    "--key takes nothing but -, for standard input: others can read arguments; \
+                     or set TOLLGATE_KEY, or give --key-file",
+                ));
+            }
+            (Some(_), _) => read_secret("Access key: ")?,
+            (None, Some(path)) => std::fs::read_to_string(path)
+                .map_err(|error| Failure::file("read the key from", path, &error))?,
+            (None, None) => environment::read(KEY_VARIABLE).ok_or_else(|| {
+                Failure::new(
+                    Exit::Denied,
+                    "there is no access key: set TOLLGATE_KEY, give --key-file FILE, or give it \
+                     on standard input with `--key -`",
+                )
+            })?,
+        };
+        let mut header = HeaderValue::try_from(format!("Bearer {}", key.trim()))
+            .map_err(|_| Failure::new(Exit::Denied, "the access key has characters that no key has"))?;
+        header.set_sensitive(true);
+        let mut client = Self::without_key(&remote.url)?;
+        client.key = Some(header);
+        client.tenant = match &remote.tenant {
+            None => None,
+            Some(tenant) => Some(
+                HeaderValue::try_from(tenant.as_str())
+                    .map_err(|_| Failure::usage("--tenant has characters that no tenant's id has"))?,
+            ),
+        };
+        Ok(client)
+    }
+
+    /// A client for what needs no key.
+    pub fn without_key(url: &str) -> Result<Self, Failure> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT_PATIENCE));
+        let connector = HttpsConnectorBuilder::new()
+            .with_webpki_roots()
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let url = url.trim_end_matches('/').to_owned();
+        let is_usable = url.parse::<Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
+        });
+        if !is_usable {
+            return Err(Failure::usage("--url must be a URL, as http://127.0.0.1:8081"));
+        }
+        Ok(Self {
+            pool: Pool::builder(TokioExecutor::new()).build(connector),
+            url,
+            key: None,
+            tenant: None,
+        })
+    }
+
+    /// Asks for something.
+    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::GET, path, None).await
+    }
+
+    /// Asks for something to be made or done.
+    pub async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        self.ask(Method::POST, path, body).await
+    }
+
+    /// Asks for a change.
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.ask(Method::PATCH, path, Some(body)).await
+    }
+
+    /// Asks for something to be ended.
+    pub async fn delete(&self, path: &str) -> Result<Value, Failure> {
+        self.ask(Method::DELETE, path, None).await
+    }
+
+    /// The status and the text of an answer, whatever it is.
+    pub async fn probe(&self, path: &str) -> Result<(StatusCode, String), Failure> {
+        let (status, body) = self.exchange(Method::GET, path, None).await?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        let (status, answer) = self.exchange(method, path, body).await?;
+        if !status.is_success() {
+            return Err(refusal(status, &answer));
+        }
+        if answer.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&answer).map_err(|_| {
+            let url = &self.url;
+            Failure::plain(format_args!("{url} did not answer with JSON: is it Tollgate's control plane?"))
+        })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let mut request =
+            Request::builder().method(method).uri(format!("{}{path}", self.url));
+        request = request.header(ACCEPT, "application/json");
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        if let Some(tenant) = &self.tenant {
+            request = request.header("x-tollgate-tenant", tenant);
+        }
+        let bytes = match body {
+            None => Bytes::new(),
+            Some(body) => {
+                request = request.header(CONTENT_TYPE, "application/json");
+                Bytes::from(body.to_string())
+            }
+        };
+        let request = request.body(Full::new(bytes)).map_err(Failure::usage)?;
+        let answering = async {
+            let answer = self.pool.request(request).await.map_err(|error| self.unreachable(&error))?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = body.map_err(|error| self.unreachable(error.as_ref()))?;
+            Ok((status, body.to_bytes()))
+        };
+        tokio::time::timeout(ANSWER_PATIENCE, answering).await.unwrap_or_else(|_| {
+            let message = format!("{} did not answer in time", self.url);
+            Err(Failure::new(Exit::Unreachable, message))
+        })
+    }
+
+    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let mut cause = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let message = format!(
+            "{} cannot be reached: {cause}; is `tollgate serve` or `tollgate dev` running, and is \
+             --url or TOLLGATE_ADMIN_URL right?",
+            self.url
+        );
+        Failure::new(Exit::Unreachable, message)
+    }
+}
+
+/// Reads a secret from standard input, or asks for it without showing it.
+pub fn read_secret(prompt: &str) -> Result<String, Failure> {
+    let mut text = String::new();
+    if io::stdin().is_terminal() {
+        text = rpassword::prompt_password(prompt)?;
+    } else {
+        io::stdin().read_to_string(&mut text)?;
+    }
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(Failure::usage("standard input was empty where a secret was expected"));
+    }
+    Ok(trimmed.to_owned())
+}
+
+/// A text as a part of a path or of a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}
+
+/// A query of the parameters that are given.
+#[must_use]
+pub fn query(parameters: &[(&str, Option<String>)]) -> String {
+    let given = parameters.iter().filter_map(|(name, value)| {
+        value.as_ref().map(|value| format!("{name}={}", encoded(value)))
+    });
+    let given: Vec<String> = given.collect();
+    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+}
+
+/// What a status means to whoever ran the command.
+#[must_use]
+pub fn exit_of(status: StatusCode) -> Exit {
+    match status.as_u16() {
+        400 | 413 | 415 | 422 => Exit::Usage,
+        401 | 403 => Exit::Denied,
+        404 => Exit::NotFound,
+        409 | 412 | 428 => Exit::Conflict,
+        402 | 429 => Exit::Limit,
+        502..=504 => Exit::Unreachable,
+        _ => Exit::Failure,
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let detail = problem.get("detail").and_then(Value::as_str);
+    let message = match detail {
+        Some(detail) => detail.to_owned(),
+        None => format!("the server answered {status}"),
+    };
+    let request = problem.get("request_id").and_then(Value::as_str);
+    let request = request.filter(|_| status.is_server_error());
+    let request = request.map_or_else(String::new, |id| format!(" (request {id})"));
+    Failure::new(exit_of(status), format!("{message}{request}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_the_documented_exit_code() {
+        let table = [
+            (400, Exit::Usage),
+            (401, Exit::Denied),
+            (402, Exit::Limit),
+            (403, Exit::Denied),
+            (404, Exit::NotFound),
+            (409, Exit::Conflict),
+            (412, Exit::Conflict),
+            (422, Exit::Usage),
+            (429, Exit::Limit),
+            (500, Exit::Failure),
+            (503, Exit::Unreachable),
+        ];
+        for (status, exit) in table {
+            assert_eq!(exit_of(StatusCode::from_u16(status).unwrap()), exit, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_in_its_own_words() {
+        let body = br#"{"detail":"there is no such key","request_id":"r-1"}"#;
+        let failure = refusal(StatusCode::NOT_FOUND, body);
+        assert_eq!(failure, Failure::new(Exit::NotFound, "there is no such key"));
+        let failure = refusal(StatusCode::INTERNAL_SERVER_ERROR, body);
+        assert_eq!(failure.message, "there is no such key (request r-1)");
+        assert!(refusal(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
+    }
+
+    #[test]
+    fn what_is_asked_for_cannot_change_the_path() {
+        assert_eq!(encoded("a/../b?c=d&é"), "a%2F..%2Fb%3Fc%3Dd%26%C3%A9");
+        let asked = query(&[("from", Some("2026-01-01".into())), ("to", None), ("x", Some("&".into()))]);
+        assert_eq!(asked, "?from=2026-01-01&x=%26");
+        assert_eq!(query(&[("from", None)]), "");
+    }
+}

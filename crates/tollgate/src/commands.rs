@@ -1,0 +1,103 @@
+//! The commands: one file each, named as it is typed.
+
+pub mod completions;
+pub mod dev;
+pub mod doctor;
+pub mod init;
+pub mod integration;
+pub mod key;
+pub mod ledger;
+pub mod rollup;
+pub mod serve;
+pub mod tenant;
+pub mod usage;
+
+use serde_json::Value;
+
+use crate::cli::Command;
+use crate::output::{self, Column, Exit, Failure};
+use crate::replay::ReplayError;
+use crate::settings::environment;
+use crate::{replay, simulate};
+
+/// Runs a command to its end.
+pub async fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        Command::Init(args) => init::run(args).await,
+        Command::Tenant(noun) => tenant::run(noun).await,
+        Command::Key(noun) => key::run(noun).await,
+        Command::Integration(noun) => integration::run(noun).await,
+        Command::Usage(noun) => usage::run(noun).await,
+        Command::Ledger(noun) => ledger::run(noun).await,
+        Command::Rollup(noun) => rollup::run(noun).await,
+        Command::Doctor(args) => doctor::run(args).await,
+        Command::Simulate(args) => simulate::run(args).await.map_err(Failure::plain),
+        Command::Replay(args) => {
+            let key = environment::read("TOLLGATE_KEY");
+            replay::run_command(args, key).await.map_err(|error| of_replay(&error))
+        }
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+fn of_replay(error: &ReplayError) -> Failure {
+    let exit = match error {
+        ReplayError::NoKey => Exit::Denied,
+        ReplayError::Option(_) => Exit::Usage,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+/// How an answer is shown.
+#[derive(Debug, Clone, Copy)]
+enum Shown<'a> {
+    /// The `data` of a list as a table.
+    List(&'a [Column]),
+    /// One object, name by name.
+    Card,
+}
+
+/// Prints an answer: as it came, or for people.
+fn show(answer: &Value, is_json: bool, shown: Shown<'_>) -> Result<(), Failure> {
+    if is_json {
+        return output::print(&answer.to_string());
+    }
+    match shown {
+        Shown::Card => output::print(&output::card(answer)),
+        Shown::List(columns) => {
+            let rows = match answer.get("data").unwrap_or(answer) {
+                Value::Array(rows) => rows.as_slice(),
+                _ => &[],
+            };
+            if rows.is_empty() {
+                output::say("there is none");
+                return Ok(());
+            }
+            output::print(&output::table(columns, rows))?;
+            if let Some(cursor) = answer.get("next_cursor").and_then(Value::as_str) {
+                output::say(format_args!("there are more: --cursor {cursor}"));
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Paging {
+    /// Rows to show, up to 200
+    #[arg(long, value_name = "N")]
+    limit: Option<u16>,
+    /// Where the page before ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+}
+
+impl Paging {
+    fn parameters(&self) -> [(&'static str, Option<String>); 2] {
+        [("limit", self.limit.map(|limit| limit.to_string())), ("cursor", self.cursor.clone())]
+    }
+}

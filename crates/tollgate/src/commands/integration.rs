@@ -1,0 +1,261 @@
+//! `tollgate integration`: a tenant's connections to providers. A credential comes from standard
+//! input or a prompt and is never an argument.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::{Paging, Shown, show};
+use crate::cli::Noun;
+use crate::client::{Client, encoded, query, read_secret};
+use crate::output::{self, Column, Failure};
+
+const PATH: &str = "/api/v1/integrations";
+
+const COLUMNS: [Column; 8] = [
+    Column::text("ID", "/id"),
+    Column::text("NAME", "/name"),
+    Column::text("PROVIDER", "/provider_type"),
+    Column::text("STATUS", "/status"),
+    Column::text("HEALTH", "/health_status"),
+    Column::number("BUDGET CENTS", "/budget_limit_cents"),
+    Column::number("TOKENS", "/token_limit_month"),
+    Column::number("RPM", "/rate_limit_rpm"),
+];
+
+/// What can be done with integrations.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// The tenant's integrations, newest first
+    List {
+        /// Which page.
+        #[command(flatten)]
+        paging: Paging,
+        /// Only those in this status
+        #[arg(long, value_parser = ["created", "enabled", "disabled", "error"])]
+        status: Option<String>,
+        /// Only those of this provider
+        #[arg(long, value_name = "PROVIDER")]
+        provider_type: Option<String>,
+    },
+    /// Connect a provider; enable it afterwards
+    Create {
+        /// What people call it
+        name: String,
+        /// openai, anthropic, azure_openai, bedrock or custom
+        #[arg(long, value_name = "PROVIDER")]
+        provider_type: String,
+        /// Its credential and settings.
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+    /// Show an integration
+    Get(One),
+    /// Change an integration; what is not given stays
+    Update {
+        /// Which one.
+        #[command(flatten)]
+        one: One,
+        /// Another name
+        #[arg(long)]
+        name: Option<String>,
+        /// What to change.
+        #[command(flatten)]
+        settings: SettingFlags,
+    },
+    /// Let calls through
+    Enable(One),
+    /// Let no calls through
+    Disable(One),
+    /// Delete an integration; its part of the ledger stays
+    Delete(One),
+    /// What is left of its limits
+    Limits(One),
+}
+
+/// One integration.
+#[derive(Debug, clap::Args)]
+pub struct One {
+    /// The integration's id
+    id: String,
+}
+
+/// A credential, limits and settings of an integration.
+#[derive(Debug, Default, clap::Args)]
+pub struct SettingFlags {
+    /// Where the credential comes from: - is standard input, or a prompt. A key alone, or JSON
+    #[arg(long, value_name = "-", allow_hyphen_values = true)]
+    credential: Option<String>,
+    /// A reference to the credential, as `env://TOLLGATE_CRED_OPENAI`
+    #[arg(long, value_name = "REFERENCE", conflicts_with = "credential")]
+    credential_ref: Option<String>,
+    /// The most that calls may cost in a month, in cents; 0 is no limit
+    #[arg(long, value_name = "CENTS")]
+    budget_cents: Option<i64>,
+    /// The most tokens in a month; 0 is no limit
+    #[arg(long, value_name = "TOKENS")]
+    token_limit: Option<i64>,
+    /// The most calls in a minute; 0 is no limit
+    #[arg(long, value_name = "CALLS")]
+    rpm: Option<i64>,
+    /// The model of calls that name none
+    #[arg(long, value_name = "MODEL")]
+    default_model: Option<String>,
+    /// Where the provider is, when not at its usual address
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+    /// Write an output maximum into calls that have none, so that spending never passes the limit
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    hard_cap: Option<bool>,
+    /// A file with the settings as a JSON object
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Does it.
+pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
+    let client = Client::new(&noun.remote)?;
+    let answer = match &noun.verb {
+        Verb::List { paging, status, provider_type } => {
+            let filter = [("status", status.clone()), ("provider_type", provider_type.clone())];
+            let parameters = [paging.parameters(), filter].concat();
+            let answer = client.get(&format!("{PATH}{}", query(&parameters))).await?;
+            return show(&answer, noun.json, Shown::List(&COLUMNS));
+        }
+        Verb::Create { name, provider_type, settings } => {
+            let mut body = settings.body()?;
+            body.insert("name".to_owned(), json!(name));
+            body.insert("provider_type".to_owned(), json!(provider_type));
+            let answer = client.post(PATH, Some(&Value::Object(body))).await?;
+            let id = answer.get("id").and_then(Value::as_str).unwrap_or("ID");
+            output::say(format_args!("created; let calls through with `tollgate integration enable {id}`"));
+            answer
+        }
+        Verb::Get(one) => client.get(&one.path("")).await?,
+        Verb::Update { one, name, settings } => {
+            let mut body = settings.body()?;
+            if let Some(name) = name {
+                body.insert("name".to_owned(), json!(name));
+            }
+            if body.is_empty() {
+                return Err(Failure::usage("nothing to change: give a flag for what is to be different"));
+            }
+            client.patch(&one.path(""), &Value::Object(body)).await?
+        }
+        Verb::Enable(one) => client.post(&one.path("/enable"), None).await?,
+        Verb::Disable(one) => client.post(&one.path("/disable"), None).await?,
+        Verb::Limits(one) => client.get(&one.path("/limits")).await?,
+        Verb::Delete(one) => {
+            let answer = client.delete(&one.path("")).await?;
+            output::say("deleted");
+            if answer.is_null() {
+                return Ok(());
+            }
+            answer
+        }
+    };
+    show(&answer, noun.json, Shown::Card)
+}
+
+impl One {
+    fn path(&self, below: &str) -> String {
+        format!("{PATH}/{}{below}", encoded(&self.id))
+    }
+}
+
+impl SettingFlags {
+    /// The fields of a request for what the flags say.
+    fn body(&self) -> Result<Map<String, Value>, Failure> {
+        let mut body = Map::new();
+        let fields = [
+            ("credential", self.credential()?),
+            ("credential_ref", self.credential_ref.as_ref().map(|it| json!(it))),
+            ("budget_limit_cents", self.budget_cents.map(Value::from)),
+            ("token_limit_month", self.token_limit.map(Value::from)),
+            ("rate_limit_rpm", self.rpm.map(Value::from)),
+            ("default_model", self.default_model.as_ref().map(|it| json!(it))),
+            ("config", self.config()?),
+        ];
+        for (name, value) in fields {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        }
+        Ok(body)
+    }
+
+    fn config(&self) -> Result<Option<Value>, Failure> {
+        let mut config = match &self.config {
+            None => Map::new(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| Failure::file("read", path, &error))?;
+                serde_json::from_str(&text).map_err(|error| {
+                    let (line, path) = (error.line(), path.display());
+                    Failure::usage(format_args!("{path}:{line} is not a JSON object"))
+                })?
+            }
+        };
+        if let Some(url) = &self.base_url {
+            config.insert("base_url".to_owned(), json!(url));
+        }
+        if let Some(hard_cap) = self.hard_cap {
+            config.insert("hard_cap".to_owned(), json!(hard_cap));
+        }
+        Ok((!config.is_empty()).then_some(Value::Object(config)))
+    }
+
+    fn credential(&self) -> Result<Option<Value>, Failure> {
+        match self.credential.as_deref() {
+            None => Ok(None),
+            Some("-") => Ok(Some(credential_in(&read_secret("Credential: ")?))),
+            // What was given is not repeated: it may be the credential.
+            Some(_) => Err(Failure::usage(
+                "--credential takes nothing but -, for standard input: others can read arguments",
+            )),
+        }
+    }
+}
+
+/// A JSON object as it is; anything else is the API key itself.
+fn credential_in(text: &str) -> Value {
+    match serde_json::from_str(text) {
+        Ok(Value::Object(fields)) => Value::Object(fields),
+        _ => json!({ "api_key": text }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_alone_is_the_credential_of_a_provider_that_needs_only_that() {
+        assert_eq!(credential_in("sk-1"), json!({"api_key": "sk-1"}));
+        assert_eq!(credential_in("123"), json!({"api_key": "123"}));
+        assert_eq!(credential_in(r#"{"api_key":"a"}"#), json!({"api_key": "a"}));
+    }
+
+    #[test]
+    fn flags_say_only_what_is_to_be_different() {
+        let flags = SettingFlags {
+            budget_cents: Some(10),
+            hard_cap: Some(true),
+            base_url: Some("https://llm.example/v1".to_owned()),
+            ..SettingFlags::default()
+        };
+        let expected = json!({
+            "budget_limit_cents": 10,
+            "config": {"base_url": "https://llm.example/v1", "hard_cap": true}
+        });
+        assert_eq!(Value::Object(flags.body().unwrap()), expected);
+    }
+
+    #[test]
+    fn a_credential_on_the_command_line_is_refused_and_not_repeated() {
+        let flags =
+            SettingFlags { credential: Some("sk-canary".to_owned()), ..SettingFlags::default() };
+        let refused = flags.body().unwrap_err();
+        assert!(!refused.message.contains("canary"), "{refused}");
+    }
+}

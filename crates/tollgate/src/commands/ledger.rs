@@ -1,0 +1,63 @@
+//! `tollgate ledger`: whether the books are exact, and how far they are. Needs an operator's key.
+
+use serde_json::Value;
+
+use super::{Shown, show};
+use crate::cli::Noun;
+use crate::client::Client;
+use crate::output::{self, Failure};
+
+/// What can be asked about the ledger.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Work out every balance and roll-up anew and compare; exit code 8 if anything differs
+    Verify,
+    /// What is in the ledger, and what still waits for it
+    Status,
+}
+
+/// Does it.
+pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
+    let client = Client::new(&noun.remote)?;
+    match noun.verb {
+        Verb::Status => {
+            let answer = client.get("/api/v1/ledger/status").await?;
+            show(&answer, noun.json, Shown::Card)
+        }
+        Verb::Verify => conclude(&client.get("/api/v1/ledger/verify").await?, noun.json),
+    }
+}
+
+/// Prints what a check of the books found; a difference is a failure of the check.
+pub(super) fn conclude(report: &Value, is_json: bool) -> Result<(), Failure> {
+    show(report, is_json, Shown::Card)?;
+    if is_exact(report) {
+        if !is_json {
+            output::say("the books are exact");
+        }
+        return Ok(());
+    }
+    output::say("the books are not exact: keep the database as it is, and report the difference");
+    Err(Failure::check())
+}
+
+/// Whether a report says that nothing differs; one that does not say so is not believed.
+fn is_exact(report: &Value) -> bool {
+    report.get("differences").and_then(Value::as_u64) == Some(0)
+        && report.get("first").is_none_or(Value::is_null)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_report_that_does_not_say_that_nothing_differs_fails_the_check() {
+        assert!(is_exact(&json!({"rows": 2, "differences": 0, "first": null})));
+        assert!(!is_exact(&json!({"rows": 2, "differences": 1})));
+        assert!(!is_exact(&json!({"rows": 2, "differences": 0, "first": {"table": "t"}})));
+        assert!(!is_exact(&json!({"rows": 2})));
+    }
+}

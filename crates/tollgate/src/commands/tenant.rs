@@ -1,0 +1,73 @@
+//! `tollgate tenant`: the customers of whoever runs Tollgate. Needs an operator's key.
+
+use serde_json::{Value, json};
+
+use super::{Paging, Shown, show};
+use crate::cli::Noun;
+use crate::client::{Client, encoded, query};
+use crate::output::{Column, Failure};
+
+const PATH: &str = "/api/v1/tenants";
+
+const COLUMNS: [Column; 4] = [
+    Column::text("ID", "/id"),
+    Column::text("NAME", "/name"),
+    Column::text("STATUS", "/status"),
+    Column::text("CREATED", "/created_at"),
+];
+
+/// What can be done with tenants.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// The tenants, newest first
+    List(Paging),
+    /// Make a tenant
+    Create {
+        /// What people call it
+        name: String,
+        /// Its id; a random one if not given
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Show a tenant
+    Get {
+        /// The tenant's id
+        id: String,
+    },
+    /// Refuse all keys of a tenant until it is resumed
+    Suspend {
+        /// The tenant's id
+        id: String,
+    },
+    /// Let the keys of a tenant work again
+    Resume {
+        /// The tenant's id
+        id: String,
+    },
+}
+
+/// Does it.
+pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
+    let client = Client::new(&noun.remote)?;
+    let answer = match &noun.verb {
+        Verb::List(paging) => {
+            let answer = client.get(&format!("{PATH}{}", query(&paging.parameters()))).await?;
+            return show(&answer, noun.json, Shown::List(&COLUMNS));
+        }
+        Verb::Create { name, id } => {
+            let mut body = json!({ "name": name });
+            if let Some(id) = id {
+                body["id"] = Value::from(id.as_str());
+            }
+            client.post(PATH, Some(&body)).await?
+        }
+        Verb::Get { id } => client.get(&one(id)).await?,
+        Verb::Suspend { id } => client.patch(&one(id), &json!({ "status": "suspended" })).await?,
+        Verb::Resume { id } => client.patch(&one(id), &json!({ "status": "active" })).await?,
+    };
+    show(&answer, noun.json, Shown::Card)
+}
+
+fn one(id: &str) -> String {
+    format!("{PATH}/{}", encoded(id))
+}

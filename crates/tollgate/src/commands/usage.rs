@@ -1,0 +1,117 @@
+//! `tollgate usage`: what was called, what it took and what it cost.
+
+use serde_json::Value;
+
+use super::{Paging, Shown, show};
+use crate::cli::Noun;
+use crate::client::{Client, query};
+use crate::output::{self, Column, Failure};
+
+const SUMMARY: [Column; 7] = [
+    Column::text("INTEGRATION", "/name"),
+    Column::number("CALLS", "/total_calls"),
+    Column::number("TOKENS IN", "/total_tokens_in"),
+    Column::number("TOKENS OUT", "/total_tokens_out"),
+    Column::number("COST USD", "/total_cost_usd"),
+    Column::number("ERRORS", "/error_count"),
+    Column::number("BLOCKED", "/blocked_count"),
+];
+
+const HISTORY: [Column; 8] = [
+    Column::text("TIME", "/created_at"),
+    Column::text("CALL", "/call_id"),
+    Column::text("MODEL", "/model"),
+    Column::number("IN", "/tokens_in"),
+    Column::number("OUT", "/tokens_out"),
+    Column::number("COST USD", "/cost_usd"),
+    Column::text("RESULT", "/policy_result"),
+    Column::text("ERROR", "/error_code"),
+];
+
+const DAILY: [Column; 7] = [
+    Column::text("DAY", "/date"),
+    Column::text("INTEGRATION", "/integration_id"),
+    Column::number("CALLS", "/total_calls"),
+    Column::number("TOKENS IN", "/total_tokens_in"),
+    Column::number("TOKENS OUT", "/total_tokens_out"),
+    Column::number("COST USD", "/total_cost_usd"),
+    Column::number("ERRORS", "/error_count"),
+];
+
+/// What can be asked about usage.
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Sums of this month, or of given days
+    Summary(Days),
+    /// The calls, newest first
+    History {
+        /// Which calls.
+        #[command(flatten)]
+        days: Days,
+        /// Which page.
+        #[command(flatten)]
+        paging: Paging,
+    },
+    /// The roll-up of each day
+    Daily(Days),
+}
+
+/// Which days, and of which integration.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Days {
+    /// The first day, as 2026-11-01
+    #[arg(long, value_name = "DAY")]
+    from: Option<String>,
+    /// The last day
+    #[arg(long, value_name = "DAY")]
+    to: Option<String>,
+    /// The id of an integration
+    #[arg(long, value_name = "ID")]
+    integration: Option<String>,
+}
+
+impl Days {
+    fn parameters(&self) -> [(&'static str, Option<String>); 3] {
+        [
+            ("from", self.from.clone()),
+            ("to", self.to.clone()),
+            ("integration_id", self.integration.clone()),
+        ]
+    }
+}
+
+/// Does it.
+pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
+    let client = Client::new(&noun.remote)?;
+    let path = |what: &str, parameters: &[(&str, Option<String>)]| {
+        format!("/api/v1/telemetry/usage-{what}{}", query(parameters))
+    };
+    match &noun.verb {
+        Verb::Summary(days) => {
+            let answer = client.get(&path("summary", &days.parameters())).await?;
+            if noun.json { output::print(&answer.to_string()) } else { summarize(answer) }
+        }
+        Verb::History { days, paging } => {
+            let parameters = [days.parameters().as_slice(), &paging.parameters()].concat();
+            let answer = client.get(&path("history", &parameters)).await?;
+            show(&answer, noun.json, Shown::List(&HISTORY))
+        }
+        Verb::Daily(days) => {
+            let answer = client.get(&path("daily", &days.parameters())).await?;
+            show(&answer, noun.json, Shown::List(&DAILY))
+        }
+    }
+}
+
+/// A line for each integration, and one for all.
+fn summarize(mut answer: Value) -> Result<(), Failure> {
+    let mut rows = match answer.get_mut("by_integration").map(Value::take) {
+        Some(Value::Array(rows)) => rows,
+        _ => Vec::new(),
+    };
+    if let Value::Object(total) = &mut answer {
+        total.insert("name".to_owned(), Value::from("all"));
+    }
+    rows.push(answer);
+    output::print(&output::table(&SUMMARY, &rows))
+}

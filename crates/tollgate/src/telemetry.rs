@@ -1,0 +1,118 @@
+//! What the program tells about itself: its log, and its metrics.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use serde::Deserialize;
+use tollgate_app::App;
+use tollgate_gateway::Metrics;
+use tracing_subscriber::EnvFilter;
+
+use crate::output::Failure;
+use crate::settings::environment;
+
+/// What is logged unless told otherwise.
+pub const DEFAULT_LEVEL: &str = "info";
+
+/// What is logged and how.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// `error`, `warn`, `info`, `debug`, `trace`, or such levels by crate: `info,tollgate_app=debug`.
+    pub level: Option<Level>,
+    /// How lines look.
+    pub format: LogFormat,
+}
+
+/// Levels that can be read.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Level(String);
+
+impl TryFrom<String> for Level {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match EnvFilter::try_new(&text) {
+            Ok(_) if !text.is_empty() => Ok(Self(text)),
+            _ => Err("give error, warn, info, debug or trace, or levels by crate: info,tollgate_app=debug"),
+        }
+    }
+}
+
+/// How the log's lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Starts the log on standard error; `usual` is the level when none is set.
+pub fn start_log(settings: &LogSettings, usual: &str) -> Result<(), Failure> {
+    let level = settings.level.as_ref().map_or(usual, |level| level.0.as_str());
+    let filter = EnvFilter::try_new(level).map_err(Failure::usage)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let started = match settings.format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => {
+            let is_colored = io::stderr().is_terminal() && environment::read("NO_COLOR").is_none();
+            builder.with_ansi(is_colored).try_init()
+        }
+    };
+    started.map_err(Failure::plain)
+}
+
+/// Everything that `/metrics` shows.
+#[derive(Debug)]
+pub struct Telemetry {
+    registry: Registry,
+    ready: Family<CheckLabels, Gauge<i64, AtomicI64>>,
+    lag_rows: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CheckLabels {
+    check: &'static str,
+}
+
+impl Telemetry {
+    /// The registry with the gateway's metrics and those of this node's books.
+    #[must_use]
+    pub fn new(gateway: &Metrics) -> Self {
+        let mut registry = Registry::default();
+        gateway.register(&mut registry);
+        let (ready, lag_rows) = (Family::default(), Gauge::default());
+        let ready_says = "Whether this node can take calls, by what that needs";
+        registry.register("tollgate_ready", ready_says, Family::clone(&ready));
+        let lag_says = "Rows in this node's journal that wait for the ledger";
+        registry.register("tollgate_ledger_lag_rows", lag_says, Gauge::clone(&lag_rows));
+        Self { registry, ready, lag_rows }
+    }
+
+    /// The metrics as Prometheus reads them.
+    pub async fn text(&self, app: &Arc<App>) -> Result<String, std::fmt::Error> {
+        let readiness = app.readiness().await;
+        let checks = [
+            ("store", readiness.store),
+            ("journal", readiness.journal),
+            ("ledger", readiness.ledger),
+        ];
+        for (check, is_well) in checks {
+            self.ready.get_or_create(&CheckLabels { check }).set(i64::from(is_well));
+        }
+        self.lag_rows.set(readiness.lag_rows);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

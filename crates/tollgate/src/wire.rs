@@ -1,0 +1,228 @@
+//! The one place that puts the pieces together: the store with its engine, the vault with its
+//! keys, the use cases, and the two edges.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tollgate_app::{App, AppError, AppParts};
+use tollgate_core::NodeId;
+use tollgate_core::clock::{Clock, SystemClock};
+use tollgate_core::price::book::PriceBook;
+use tollgate_gateway::{Metrics, Server};
+use tollgate_store::{OpenStore, Store, StoreError};
+use tollgate_vault::KeyRing;
+
+use crate::admin::Admin;
+use crate::output::{Exit, Failure};
+use crate::settings::{SecretReference, Settings, environment};
+use crate::telemetry::Telemetry;
+
+/// The file in the data directory that says which node this is.
+const NODE_FILE: &str = "node-id";
+
+/// Both listeners, taken before anything else is touched.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For callers.
+    pub gateway: TcpListener,
+    /// For the control plane.
+    pub admin: TcpListener,
+}
+
+/// A running Tollgate.
+#[derive(Debug)]
+pub struct Running {
+    app: Arc<App>,
+    gateway: Server,
+    admin: Admin,
+}
+
+impl Running {
+    /// Starts both edges over the use cases.
+    pub fn start(app: Arc<App>, settings: &Settings, listeners: Listeners) -> Result<Self, Failure> {
+        let metrics = Arc::new(Metrics::default());
+        let telemetry = Telemetry::new(&metrics);
+        let admin = Admin::serve(Arc::clone(&app), telemetry, listeners.admin)?;
+        let gateway = tollgate_gateway::serve(
+            Arc::clone(&app),
+            settings.gateway.clone(),
+            metrics,
+            listeners.gateway,
+        )?;
+        Ok(Self { app, gateway, admin })
+    }
+
+    /// Where callers are served.
+    #[must_use]
+    pub const fn gateway_address(&self) -> SocketAddr {
+        self.gateway.address()
+    }
+
+    /// Where the control plane is.
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// Ends calls first, then the control plane, then the books: nothing that was settled is
+    /// left behind.
+    pub async fn stop(self) {
+        self.admin.drain();
+        self.gateway.stop().await;
+        self.admin.stop().await;
+        self.app.stop().await;
+    }
+}
+
+/// Takes an address, or says why it cannot be had.
+pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or name another address"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine has no such address: name another",
+            io::ErrorKind::PermissionDenied => "this user may not: name a port above 1023",
+            _ => "name another address",
+        };
+        Failure::plain(format_args!("{who} cannot listen on {address} ({error}): {advice}"))
+    })
+}
+
+/// Opens the store and brings its tables up to date, then starts the use cases. The data
+/// directory is made where it is missing.
+pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
+    let clock = Arc::new(SystemClock::start());
+    let store = open_store(settings, clock.as_ref()).await?;
+    let prices = PriceBook::bundled().map_err(Failure::plain)?;
+    let parts = AppParts {
+        store,
+        ring,
+        clock,
+        prices,
+        url_policy: settings.providers.policy(),
+        read_env: Box::new(environment::read),
+        journal_dir: settings.folder.join("journal"),
+        config: settings.app.clone(),
+    };
+    App::start(parts).await.map_err(|error| of_app(&error))
+}
+
+async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Failure> {
+    make_folder(&settings.folder)?;
+    let node = node_id(&settings.folder)?;
+    let options = OpenStore { max_connections: settings.store.max_connections, node };
+    let store = Store::open(&settings.store_url()?, options).await.map_err(|error| of_store(&error))?;
+    store.migrate(clock.now().wall).await.map_err(|error| of_store(&error))?;
+    Ok(store)
+}
+
+/// Reads the master keys, or says how to make some.
+pub fn key_ring(settings: &Settings) -> Result<KeyRing, Failure> {
+    let reference = settings.key_reference();
+    if let SecretReference::File(path) = &reference
+        && !path.exists()
+    {
+        let path = path.display();
+        let message = format!(
+            "there is no master key file {path}, and Tollgate does not start without one: \
+             make it with `tollgate init`, or set vault.key_file"
+        );
+        return Err(Failure::plain(message));
+    }
+    let text = reference.read("vault.key_file")?;
+    KeyRing::parse(&text).map_err(|error| Failure::plain(format_args!("{reference}: {error}")))
+}
+
+/// Makes a folder that only this user may enter, unless it is there.
+pub fn make_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| Failure::file("make the folder", folder, &error))
+}
+
+/// Writes a file that only this user may read, whole or not at all, unless it is there.
+/// Returns whether it was written.
+pub fn write_private(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<Written, Failure> {
+    if path.exists() {
+        return Ok(Written::WasThere);
+    }
+    replace_private(path, write)?;
+    Ok(Written::Anew)
+}
+
+/// Writes a file that only this user may read, whole or not at all.
+pub fn replace_private(
+    path: &Path,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let beside = path.with_file_name(name);
+    let attempt = || {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        write(&mut file)?;
+        file.flush()?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    };
+    attempt().map_err(|error| Failure::file("write", path, &error))
+}
+
+/// Whether a file was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is new.
+    Anew,
+    /// It was there and is as it was.
+    WasThere,
+}
+
+/// Which node this is: said by a file in the data directory, which is made at the first start.
+fn node_id(folder: &Path) -> Result<NodeId, Failure> {
+    let path = folder.join(NODE_FILE);
+    write_private(&path, |out| writeln!(out, "{}", NodeId::generate()))?;
+    let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?;
+    text.trim().parse().map_err(|_| {
+        let path = path.display();
+        Failure::plain(format_args!("{path} holds no node id: restore it, or delete it to begin as a new node"))
+    })
+}
+
+/// What the store says, with its exit code.
+pub fn of_store(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Unavailable { .. } | StoreError::Contended { .. } => Exit::Unreachable,
+        StoreError::Locked { .. } => Exit::Conflict,
+        StoreError::InvalidUrl { .. } => Exit::Usage,
+        _ => Exit::Failure,
+    };
+    Failure::new(exit, format!("the store: {error}"))
+}
+
+/// What a use case says, with its exit code.
+pub fn of_app(error: &AppError) -> Failure {
+    let exit = match error {
+        AppError::NotFound(_) => Exit::NotFound,
+        AppError::Conflict { .. } => Exit::Conflict,
+        AppError::Forbidden(_) => Exit::Denied,
+        AppError::Unavailable(_) => Exit::Unreachable,
+        _ => Exit::Failure,
+    };
+    let cause = std::error::Error::source(error);
+    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+    Failure::new(exit, format!("{error}{cause}"))
+}

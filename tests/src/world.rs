@@ -1,0 +1,383 @@
+//! The world of a test: a store, a gateway in front of a simulated provider, tenants; and what must hold at its end.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::books::{Join, LedgerRow, Tables, nanos_of_usd};
+use crate::canary::{CANARY, found_in};
+use crate::client::Caller;
+use crate::control::Control;
+use crate::postgres::Cluster;
+use crate::program::Program;
+use crate::simulator::Simulator;
+use crate::wait::until;
+
+/// Where the books are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// In a file of the data directory.
+    Sqlite,
+    /// In a cluster of the test's own.
+    Postgres,
+}
+
+/// How a world is made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where the books are kept.
+    pub engine: Engine,
+    /// Settings of the gateway, by their variables' names.
+    pub env: Vec<(String, String)>,
+    /// Options of the simulated provider.
+    pub provider: Vec<String>,
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Its process.
+    pub program: Program,
+    /// The line that it printed when it was ready.
+    pub ready: Value,
+    /// The data plane's URL, without a path.
+    pub url: String,
+    /// The control plane's URL, without a path.
+    pub admin_url: String,
+}
+
+/// A tenant with a key for its calls.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Its id.
+    pub id: String,
+    /// The operator, acting on it.
+    pub control: Control,
+    /// A client with a key of the role caller.
+    pub caller: Caller,
+    /// The id of that key.
+    pub key_id: String,
+    provider_url: String,
+}
+
+/// A tenant's integration.
+#[derive(Debug, Clone)]
+pub struct Integration {
+    /// Its id.
+    pub id: String,
+    /// The operator, acting on its tenant.
+    pub control: Control,
+}
+
+/// A gateway, its store and its provider; to be closed at the end of a test.
+#[derive(Debug)]
+pub struct World {
+    /// The provider.
+    pub simulator: Simulator,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The operator.
+    pub operator: Control,
+    plan: Plan,
+    folder: TempDir,
+    cluster: Option<Cluster>,
+    starts: AtomicUsize,
+    tenants: AtomicUsize,
+    is_closed: bool,
+}
+
+impl Plan {
+    /// A gateway with its usual settings and a provider without faults.
+    pub fn on(engine: Engine) -> Self {
+        Self { engine, env: Vec::new(), provider: Vec::new() }
+    }
+
+    /// The same with a setting.
+    #[must_use]
+    pub fn with(mut self, variable: &str, value: &str) -> Self {
+        self.env.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with an option of the simulated provider.
+    #[must_use]
+    pub fn provider(mut self, option: &str) -> Self {
+        self.provider.push(option.to_owned());
+        self
+    }
+}
+
+impl Gateway {
+    /// Starts one on a data directory.
+    pub async fn start(
+        folder: &Path,
+        name: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Self {
+        let mut program = Program::start(folder, name, args, env);
+        let ready = program.ready().await;
+        let text = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("no {name}: {ready}"));
+        let (url, admin_url) = (text("url").to_owned(), text("admin_url").to_owned());
+        Self { program, ready, url, admin_url }
+    }
+
+    /// A text of the line that it printed.
+    pub fn text(&self, name: &str) -> &str {
+        self.ready[name].as_str().unwrap_or_default()
+    }
+}
+
+impl World {
+    /// A world on an engine, with everything as it usually is.
+    pub async fn on(engine: Engine) -> Self {
+        Self::start(Plan::on(engine)).await
+    }
+
+    /// A world.
+    pub async fn start(plan: Plan) -> Self {
+        let folder = tempfile::Builder::new().prefix("tollgate-world-").tempdir().unwrap();
+        let options: Vec<&str> = plan.provider.iter().map(String::as_str).collect();
+        let simulator = Simulator::start(folder.path(), &options).await;
+        let cluster = (plan.engine == Engine::Postgres).then(Cluster::start);
+        let gateway = begin(&folder, &plan, &simulator, (cluster.as_ref(), 0)).await;
+        let operator = Control::new(&gateway.admin_url, gateway.text("operator_key"));
+        let (starts, tenants) = (AtomicUsize::new(1), AtomicUsize::new(0));
+        Self { simulator, gateway, operator, plan, folder, cluster, starts, tenants, is_closed: false }
+    }
+
+    /// The folder of all that the world's programs write.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The gateway's data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Kills the gateway and starts it anew on the same store.
+    pub async fn kill_and_restart(&mut self) {
+        self.gateway.program.kill().await;
+        self.restart().await;
+    }
+
+    /// Starts the gateway anew on the same store, after it has ended.
+    pub async fn restart(&mut self) {
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let place = (self.cluster.as_ref(), start);
+        self.gateway = begin(&self.folder, &self.plan, &self.simulator, place).await;
+        self.operator = Control::new(&self.gateway.admin_url, self.gateway.text("operator_key"));
+    }
+
+    /// Ends the gateway as an operator would; it must end well.
+    pub async fn stop_gateway(&mut self) {
+        self.gateway.program.ask_to_end().await;
+        let status = self.gateway.program.ended().await;
+        assert!(status.success(), "the gateway ends with {status}: {}", self.gateway.program.messages());
+    }
+
+    /// A new tenant with a caller's key.
+    pub async fn tenant(&self) -> Tenant {
+        let number = self.tenants.fetch_add(1, Ordering::Relaxed);
+        let name = format!("Tenant {number}");
+        let made = self.operator.post("/tenants", &json!({"name": name})).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        let control = self.operator.of_tenant(&id);
+        let key = control.post("/keys", &json!({"name": "application", "role": "caller"})).await;
+        let caller = Caller::new(&self.gateway.url, key["key"].as_str().unwrap());
+        let key_id = key["id"].as_str().unwrap().to_owned();
+        Tenant { id, control, caller, key_id, provider_url: self.simulator.url.clone() }
+    }
+
+    /// A tenant as it is reached after a restart.
+    pub fn again(&self, tenant: &Tenant) -> Tenant {
+        let mut tenant = tenant.clone();
+        tenant.control = self.operator.of_tenant(&tenant.id);
+        tenant.caller = Caller::new(&self.gateway.url, &tenant.caller.key);
+        tenant
+    }
+
+    /// Waits until no call of any tenant holds anything.
+    pub async fn holds_are_gone(&self) {
+        for tenant in self.operator.list("/tenants").await {
+            let control = self.operator.of_tenant(tenant["id"].as_str().unwrap());
+            for integration in control.list("/integrations").await {
+                let id = integration["id"].as_str().unwrap().to_owned();
+                let integration = Integration { id, control: control.clone() };
+                integration.holds_are_gone().await;
+            }
+        }
+    }
+
+    /// Fails unless ledger, balances and roll-ups are equal.
+    pub async fn books_verify(&self) {
+        let report = self.operator.get("/ledger/verify").await;
+        assert!(report["difference"].is_null() && report["ok"] != false, "the books differ: {report}");
+    }
+
+    /// The whole ledger; the gateway must have ended.
+    pub fn ledger(&self) -> Vec<LedgerRow> {
+        self.tables().ledger()
+    }
+
+    /// The tables, as a tool from outside reads them; the gateway must have ended.
+    pub fn tables(&self) -> Tables<'_> {
+        match &self.cluster {
+            Some(cluster) => Tables::Postgres(cluster),
+            None => Tables::Sqlite(self.data_dir()),
+        }
+    }
+
+    /// The end of a test: what must always hold is checked. Gives the ledger.
+    pub async fn close(mut self) -> Vec<LedgerRow> {
+        self.holds_are_gone().await;
+        self.books_verify().await;
+        self.stop_gateway().await;
+        let rows = self.ledger();
+        Join::of(&self.simulator.lines(), &rows).must_be_exact();
+        self.end_unjoined().await;
+        rows
+    }
+
+    /// The end of a test that has compared the books itself; the gateway must have ended.
+    pub async fn end_unjoined(mut self) {
+        self.simulator.stop().await;
+        self.canary_is_nowhere();
+        self.is_closed = true;
+    }
+
+    /// Fails if anything that was written holds the canary.
+    pub fn canary_is_nowhere(&self) {
+        let mut found = found_in(self.folder.path());
+        found.extend(self.cluster.iter().flat_map(|cluster| found_in(&cluster.folder)));
+        assert!(found.is_empty(), "the canary credential stands in {found:?}");
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let may_be_open = self.is_closed || std::thread::panicking();
+        assert!(may_be_open, "a test must close its world");
+    }
+}
+
+/// Starts the gateway of a world for the given time.
+async fn begin(
+    folder: &TempDir,
+    plan: &Plan,
+    simulator: &Simulator,
+    (cluster, start): (Option<&Cluster>, usize),
+) -> Gateway {
+    let data_dir = folder.path().join("data");
+    let mut env: Vec<(&str, &str)> = plan.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+    if let Some(cluster) = cluster {
+        env.push(("TOLLGATE__STORE__URL", &cluster.url));
+    }
+    let args = [
+        "dev",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        data_dir.to_str().unwrap(),
+        "--provider-url",
+        &simulator.url,
+    ];
+    Gateway::start(folder.path(), &format!("gateway-{start}"), &args, &env).await
+}
+
+impl Tenant {
+    /// An enabled integration with the canary credential; `more` has its limits and settings.
+    pub async fn integration(&self, provider_type: &str, name: &str, more: &Value) -> Integration {
+        let integration = self.created(provider_type, name, more).await;
+        integration.control.act(&format!("/integrations/{}/enable", integration.id)).await;
+        integration
+    }
+
+    /// The same, not enabled.
+    pub async fn created(&self, provider_type: &str, name: &str, more: &Value) -> Integration {
+        let path = if provider_type == "anthropic" { "" } else { "/v1" };
+        let mut body = json!({
+            "name": name,
+            "provider_type": provider_type,
+            "credential": {"api_key": CANARY},
+            "config": {"base_url": format!("{}{path}", self.provider_url)},
+        });
+        for (member, value) in more.as_object().into_iter().flatten() {
+            match value {
+                Value::Object(config) if member == "config" => {
+                    body["config"].as_object_mut().unwrap().extend(config.clone());
+                }
+                value => body[member] = value.clone(),
+            }
+        }
+        let made = self.control.post("/integrations", &body).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        Integration { id, control: self.control.clone() }
+    }
+
+    /// An enabled OpenAI integration.
+    pub async fn openai(&self, more: &Value) -> Integration {
+        self.integration("openai", "openai", more).await
+    }
+
+    /// An enabled Anthropic integration.
+    pub async fn anthropic(&self, more: &Value) -> Integration {
+        self.integration("anthropic", "anthropic", more).await
+    }
+
+    /// The rows of its calls, newest first.
+    pub async fn history(&self) -> Vec<Value> {
+        self.control.list("/telemetry/usage-history").await
+    }
+
+    /// The row of one call, as soon as it is there.
+    pub async fn row(&self, call_id: &str) -> Value {
+        assert!(!call_id.is_empty(), "an answer without a call id");
+        until(&format!("the row of the call {call_id}"), async || {
+            let rows = self.history().await;
+            rows.into_iter().find(|row| row["call_id"] == call_id)
+        })
+        .await
+    }
+}
+
+impl Integration {
+    /// Its record.
+    pub async fn record(&self) -> Value {
+        self.control.get(&format!("/integrations/{}", self.id)).await
+    }
+
+    /// Its limits, and what of them is used and held.
+    pub async fn limits(&self) -> Value {
+        self.control.get(&format!("/integrations/{}/limits", self.id)).await
+    }
+
+    /// What its month has cost, in nano-dollars.
+    pub async fn used_nanos(&self) -> i64 {
+        nanos_of_usd(self.limits().await["budget"]["used_usd"].as_str().unwrap())
+    }
+
+    /// Waits until none of its calls holds anything.
+    pub async fn holds_are_gone(&self) {
+        until(&format!("no hold of the integration {}", self.id), async || {
+            let limits = self.limits().await;
+            let budget = limits["budget"]["held_usd"].as_str().map_or(0, nanos_of_usd);
+            (budget == 0 && limits["tokens"]["held"].as_i64().unwrap_or_default() == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Changes it.
+    pub async fn update(&self, patch: &Value) -> Value {
+        self.control.patch(&format!("/integrations/{}", self.id), patch).await
+    }
+
+    /// Enables or disables it.
+    pub async fn act(&self, verb: &str) -> Value {
+        self.control.act(&format!("/integrations/{}/{verb}", self.id)).await
+    }
+}
