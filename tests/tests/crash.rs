@@ -18,7 +18,7 @@ fn body_of(call: usize) -> (&'static str, Value) {
     };
     match call % 4 {
         0 | 1 => ("/v1/chat/completions", chat(call % 4 == 1)),
-        2 => ("/v1/messages", json!({"model": "claude-sonnet-4-5", "messages": messages, "max_tokens": 8})),
+        2 => ("/v1/messages", json!({"model": "claude-haiku-4-5", "messages": messages, "max_tokens": 8})),
         _ => ("/v1/embeddings", json!({"model": "text-embedding-3-small", "input": "one two"})),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tollgate_tests::{Answer, Caller, Engine, Integration, LedgerRow, World, nanos_of_usd};
+use tollgate_tests::{Answer, Caller, Engine, Integration, LedgerRow, Plan, World, nanos_of_usd};
 
 const CLIENTS: usize = 200;
 const TRIES: usize = 10_000;
@@ -84,7 +84,7 @@ async fn refusals_must_be_free(integration: &Integration, caller: &Caller, tries
 }
 
 async fn a_budget_is_never_passed(engine: Engine) {
-    let world = World::on(engine).await;
+    let world = World::start(Plan::quiet(engine)).await;
     let tenant = world.tenant().await;
     // A call costs 60,450 nano-dollars at 15 cents and 60 cents for a million tokens: 992 fit.
     let cents = 6;
@@ -107,7 +107,7 @@ async fn a_budget_is_never_passed(engine: Engine) {
 }
 
 async fn tokens_are_never_passed(engine: Engine) {
-    let world = World::on(engine).await;
+    let world = World::start(Plan::quiet(engine)).await;
     let tenant = world.tenant().await;
     let limit = 103_000;
     let integration = tenant.openai(&capped(("token_limit_month", limit))).await;

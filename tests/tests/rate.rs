@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::task::JoinSet;
-use tollgate_tests::{Engine, World, pause};
+use tollgate_tests::{Engine, Plan, World, pause};
 
 const RPM: usize = 600;
 const MINUTE_MICROS: i64 = 60_000_000;
@@ -16,7 +16,7 @@ const PACE: Duration = Duration::from_millis(50);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_minute_has_more_calls_than_the_limit_and_hardly_one_has_less() {
-    let world = World::on(Engine::Sqlite).await;
+    let world = World::start(Plan::quiet(Engine::Sqlite)).await;
     let tenant = world.tenant().await;
     tenant.openai(&json!({"rate_limit_rpm": RPM})).await;
     let body = json!({"model": "gpt-4o-mini", "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]});

@@ -30,7 +30,7 @@ fn faces() -> [Face; 2] {
         },
         Face {
             path: "/v1/messages",
-            body: json!({"model": "claude-sonnet-4-5", "messages": messages, "max_tokens": TOKENS_OUT, "stream": true}),
+            body: json!({"model": "claude-haiku-4-5", "messages": messages, "max_tokens": TOKENS_OUT, "stream": true}),
             delivered: |event| words(event, "/delta/text"),
         },
     ]

@@ -29,7 +29,7 @@ pub(crate) struct Params<T>(pub(crate) T);
 /// The id in the path; a text that can be none is the id of nothing.
 pub(crate) struct Id<T>(pub(crate) T);
 
-impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -42,7 +42,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
@@ -61,7 +61,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
-impl<S: Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -121,15 +121,6 @@ fn moment(
         time.or_else(day).ok_or_else(|| bad_parameter(name, &format!("give {DAY_OR_TIME}")))
     };
     text.map(read).transpose()
-}
-
-/// Tells an absent member from one that is `null`.
-pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// Reads a text by its own rules; the error is the type's own, which never repeats the text.
@@ -208,7 +199,7 @@ fn quoted(text: &str) -> Option<&str> {
 /// A path as a JSON pointer (RFC 6901).
 fn pointer(path: &JsonPath) -> String {
     let mut text = String::new();
-    for segment in path.iter() {
+    for segment in path {
         text.push('/');
         match segment {
             Segment::Seq { index } => text.push_str(&index.to_string()),

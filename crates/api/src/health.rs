@@ -63,9 +63,10 @@ pub(crate) mod ready {
         Params(asked): Params<Asked>,
     ) -> impl IntoResponse {
         let readiness = api.app.readiness().await;
-        let (code, status) = match readiness.is_ready() {
-            true => (StatusCode::OK, "ready"),
-            false => (StatusCode::SERVICE_UNAVAILABLE, "not_ready"),
+        let (code, status) = if readiness.is_ready() {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not_ready")
         };
         let checks = asked.verbose.map(|_any| ReadinessChecks {
             store: readiness.store,

@@ -3,6 +3,7 @@
 //! Each operation is one file under `v1/<resource>/`, with its types, its handler and its
 //! documentation, and one row in `routes.rs`, where its permission stands beside it. To add one,
 //! write both; the description and the table of who may do what follow from them.
+#![expect(unused_qualifications, reason = "utoipa's path macro qualifies what it is given")]
 
 mod auth;
 mod extract;
@@ -29,14 +30,12 @@ use crate::state::Api;
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Everything that the control plane answers.
-#[must_use]
 pub fn router(app: Arc<App>) -> Router {
     router_with(app, Router::new())
 }
 
 /// The same, with routes of the program's own (`/metrics`) beside it. Those are behind no key;
 /// they get request ids and problem documents like every other.
-#[must_use]
 pub fn router_with(app: Arc<App>, extra: Router) -> Router {
     let api = Api { app };
     let mut router = Router::new();

@@ -1,6 +1,6 @@
 //! The OpenAPI description, put together from what the handlers say of themselves.
 
-use tollgate_core::role::Role;
+use tollgate_core::role::{Permission, Role};
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::schema::{Components, Object, ObjectBuilder, SchemaType, Type};
@@ -27,8 +27,8 @@ fn document() -> OpenApi {
     for route in routes::table() {
         let described = route.described;
         components.schemas.extend(described.schemas);
-        let operation = completed(described.operation, route.path, route.permission.is_some());
-        paths.add_path_operation(route.path, described.methods, operation);
+        let operation = completed(described.operation, route.path, route.permission);
+        paths.add_path_operation(described.path, described.methods, operation);
     }
     components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
     components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
@@ -45,10 +45,10 @@ fn document() -> OpenApi {
 }
 
 /// Adds what is the same for every operation.
-fn completed(mut operation: Operation, path: &str, needs_key: bool) -> Operation {
+fn completed(mut operation: Operation, path: &str, permission: Option<Permission>) -> Operation {
     let tag = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
     operation.tags = Some(vec![tag.filter(|tag| !tag.contains('.')).unwrap_or("node").to_owned()]);
-    if !needs_key {
+    if permission.is_none() {
         operation.security = Some(Vec::new());
         return operation;
     }

@@ -147,10 +147,11 @@ impl From<AppError> for Problem {
             AppError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             AppError::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
             AppError::Invalid { field, reason } => {
-                let pointer = match field.contains('-') {
+                let pointer = if field.contains('-') {
                     // Headers have hyphens, fields of a body have none.
-                    true => field.to_owned(),
-                    false => format!("/{}", field.replace('.', "/")),
+                    field.to_owned()
+                } else {
+                    format!("/{}", field.replace('.', "/"))
                 };
                 Self::at(StatusCode::UNPROCESSABLE_ENTITY, "invalid", pointer, reason)
             }

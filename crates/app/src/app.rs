@@ -263,11 +263,11 @@ fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<(),
         );
     }
     for (receipt, entry) in recovery.unposted {
-        ledger.post(receipt, entry, IdOrigin::Generated);
+        ledger.post(Some(receipt), entry, IdOrigin::Generated);
     }
     for (ticket, worst) in recovery.interrupted {
         let receipt = journal.settled(ticket, &worst)?;
-        ledger.post(receipt, worst, IdOrigin::Generated);
+        ledger.post(Some(receipt), worst, IdOrigin::Generated);
     }
     Ok(())
 }

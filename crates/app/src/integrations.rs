@@ -23,7 +23,7 @@ pub use create::NewIntegration;
 pub use credential::{CredentialMark, EnteredCredential};
 pub use limits::IntegrationLimits;
 pub use tollgate_store::IntegrationFilter;
-pub use update::IntegrationPatch;
+pub use update::{Change, IntegrationPatch};
 
 /// What of an integration may be shown.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,7 +33,8 @@ pub enum IdOrigin {
 /// A finished call on its way to the ledger.
 #[derive(Debug)]
 struct Posting {
-    receipt: Receipt,
+    /// Its place in the journal; none when the journal could not take it.
+    receipt: Option<Receipt>,
     entry: UsageEntry,
     origin: IdOrigin,
 }
@@ -125,8 +126,9 @@ impl Ledger {
         (ledger.clone(), Writer { task, ledger })
     }
 
-    /// Sends a finished call on its way. It is already in the journal under `receipt`.
-    pub(crate) fn post(&self, receipt: Receipt, entry: UsageEntry, origin: IdOrigin) {
+    /// Sends a finished call on its way. It is in the journal under `receipt`; without one the
+    /// journal knows it as dispatched only, and what it says of it at the next start comes second.
+    pub(crate) fn post(&self, receipt: Option<Receipt>, entry: UsageEntry, origin: IdOrigin) {
         self.shared.queued.fetch_add(1, Ordering::SeqCst);
         if self
             .queue
@@ -246,7 +248,7 @@ impl Books {
         }
         self.forget_claims(&entries, &receipts);
         self.journal
-            .posted(receipts.into_iter().map(|(receipt, _)| receipt));
+            .posted(receipts.into_iter().filter_map(|(receipt, _)| receipt));
         let now = self.clock.now().wall.as_microsecond();
         self.shared.last_posted_micros.store(now, Ordering::SeqCst);
         let posted = self
@@ -277,7 +279,7 @@ impl Books {
         Ok(())
     }
 
-    fn forget_claims(&self, entries: &[UsageEntry], receipts: &[(Receipt, IdOrigin)]) {
+    fn forget_claims(&self, entries: &[UsageEntry], receipts: &[(Option<Receipt>, IdOrigin)]) {
         if receipts
             .iter()
             .all(|(_, origin)| *origin == IdOrigin::Generated)

@@ -242,7 +242,7 @@ impl Metering {
         let entry = refusal::row(integration, facts, &refusal, now);
         let call_id = entry.call_id.clone();
         match self.journal.recorded(&entry) {
-            Ok(receipt) => self.ledger.post(receipt, entry, IdOrigin::Generated),
+            Ok(receipt) => self.ledger.post(Some(receipt), entry, IdOrigin::Generated),
             Err(error) => tracing::error!(%error, "a refused call could not be recorded"),
         }
         NotAdmitted::Refused { refusal, call_id }

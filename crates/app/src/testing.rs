@@ -2,6 +2,7 @@
 //! own, an embedded store, and books that are checked when it closes.
 #![expect(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     clippy::panic,
     reason = "a broken world ends its test"
 )]
@@ -14,12 +15,13 @@ use tempfile::TempDir;
 use tollgate_core::audit::Actor;
 use tollgate_core::clock::ManualClock;
 use tollgate_core::hold::Ask;
+use tollgate_core::page::{PAGE_ROWS_MAX, PageAsk};
 use tollgate_core::price::book::PriceBook;
 use tollgate_core::role::Role;
 use tollgate_core::usage::UsageSource;
 use tollgate_core::{Clock, IntegrationId, KeyId, Nanos, NodeId, TenantId, TokenUsage};
 use tollgate_providers::{Loopback, UrlPolicy};
-use tollgate_store::{OpenStore, Store};
+use tollgate_store::{AuditRow, OpenStore, Store};
 use tollgate_vault::KeyRing;
 
 use crate::app::{App, AppParts};
@@ -235,6 +237,24 @@ impl World {
         settled.cost
     }
 
+    /// The audit trail of a tenant, or of the operator's own changes, newest first.
+    pub async fn audit(&self, tenant: Option<&TenantId>) -> Vec<AuditRow> {
+        let ask = PageAsk {
+            rows: PAGE_ROWS_MAX,
+            after: None,
+        };
+        let page = match tenant {
+            Some(tenant) => self.app.store.tenant(tenant).list_audit(ask).await,
+            None => self.app.store.operator().list_operator_audit(ask).await,
+        };
+        page.expect("an audit trail").rows
+    }
+
+    /// What the use cases do when a provider refuses an integration's credential.
+    pub async fn refuse_credential(&self, id: IntegrationId) {
+        self.app.mark_credential_refused(id).await;
+    }
+
     /// Checks that no call is open and that the books are exact, then stops everything.
     pub async fn close(mut self) {
         self.is_closed = true;
@@ -258,8 +278,10 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !self.is_closed && !std::thread::panicking() {
-            panic!("a world is closed at the end of its test: `world.close().await`");
-        }
+        let is_over = self.is_closed || std::thread::panicking();
+        assert!(
+            is_over,
+            "a world is closed at the end of its test: `world.close().await`"
+        );
     }
 }

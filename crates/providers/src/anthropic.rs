@@ -1,4 +1,4 @@
-//! Anthropic.
+//! Anthropic: its addresses, its headers, and nothing to edit in a body but the model's name.
 
 use cus_models::CusProviderType;
 use http::{HeaderName, HeaderValue};

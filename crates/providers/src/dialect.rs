@@ -182,12 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_is_not_json_is_left_out() {
-        let body = Dialect::OpenAi.error_body(&ErrorBody {
-            tollgate: Some("{"),
-            ..BROKE
-        });
-        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert!(read.get("tollgate").is_none());
+    fn a_member_that_is_not_json_on_one_line_is_left_out() {
+        for text in ["{", "{\n}", "{\r}"] {
+            let body = Dialect::OpenAi.error_body(&ErrorBody {
+                tollgate: Some(text),
+                ..BROKE
+            });
+            let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert!(read.get("tollgate").is_none(), "{text:?}");
+        }
     }
 }

@@ -6,26 +6,24 @@
 
 mod anthropic;
 mod counting;
+mod observed;
 mod openai;
 mod usage;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
-use tollgate_core::TokenUsage;
 
 use crate::dialect::Dialect;
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::{Event, Found, Scanner};
 
+pub use observed::Observed;
 pub use usage::InvalidUsage;
 
 /// The largest answer that is kept to be read when it is not a stream, in bytes.
 const WHOLE_MAX: usize = 64 << 20;
-
-/// The longest name of a model that is believed, in bytes.
-const MODEL_MAX: usize = 100;
 
 /// How an answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,44 +77,6 @@ pub enum End {
     /// It broke off: half an event that was held back is not passed on, so that an error event
     /// can follow.
     Broken,
-}
-
-/// What a meter saw.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
-    /// What the provider says was used, in disjoint classes; none while it has not said, or when
-    /// what it said cannot be.
-    pub usage: Option<TokenUsage>,
-    /// The input that the provider reported, without any output; known before the rest where a
-    /// stream begins with it.
-    pub input: Option<TokenUsage>,
-    /// Tokens of the output that passed, never fewer than were delivered: of each piece of text,
-    /// two ASCII letters or spaces are taken as one token and every other byte as one, and a
-    /// piece as one at least. Not above what the request allowed.
-    pub counted_output: u64,
-    /// Whether the answer came to the end that its dialect prescribes.
-    pub complete: bool,
-    /// Whether the provider said why the output ended.
-    pub finish_seen: bool,
-    /// Whether the provider reported an error in the answer.
-    pub error_seen: bool,
-    /// The model that answered, as the provider calls it.
-    pub model: Option<Box<str>>,
-    /// Why the provider's usage is not believed.
-    pub invalid_usage: Option<InvalidUsage>,
-}
-
-impl Observed {
-    /// The usage to charge when the provider's word is missing: its input where it reported that
-    /// much, else `input_bound` (see `RequestFacts::input_bound`), and the output that was counted.
-    #[must_use]
-    pub fn counted(&self, input_bound: u64) -> TokenUsage {
-        let input = self.input.unwrap_or(TokenUsage::plain(input_bound, 0));
-        TokenUsage {
-            output: self.counted_output,
-            ..input
-        }
-    }
 }
 
 /// What a reader wants done with the event that it saw.
@@ -220,7 +180,7 @@ impl Meter {
                 }
             }
         }
-        limit_count(observed, plan.bounds);
+        observed.limit(plan.bounds);
     }
 
     /// Ends the answer: reads what is left, and hands on what was held back.
@@ -253,7 +213,7 @@ impl Meter {
                 }
             }
         }
-        limit_count(&mut self.observed, self.plan.bounds);
+        self.observed.limit(self.plan.bounds);
         self.observed
     }
 
@@ -335,40 +295,6 @@ fn see(found: &Found<'_>, reader: &mut Reader, observed: &mut Observed, bounds: 
             Fate::Pass
         }
     }
-}
-
-impl Observed {
-    fn count(&mut self, tokens: u64) {
-        self.counted_output = self.counted_output.saturating_add(tokens);
-    }
-
-    /// Takes the provider's word, or why it is not believed; a later word replaces it.
-    fn report(&mut self, usage: Result<Option<TokenUsage>, InvalidUsage>, bounds: Bounds) {
-        match usage.and_then(|usage| usage.map(|it| usage::within(it, bounds)).transpose()) {
-            Ok(None) => {}
-            Ok(Some(usage)) => {
-                self.usage = Some(usage);
-                self.invalid_usage = None;
-            }
-            Err(invalid) => {
-                self.usage = None;
-                self.invalid_usage = Some(invalid);
-            }
-        }
-    }
-
-    fn name_model(&mut self, model: Option<&str>) {
-        let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
-        let fits = |name: &String| {
-            !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
-        };
-        self.model = name.filter(fits).map(String::into_boxed_str);
-    }
-}
-
-/// More than the request allowed cannot have been delivered.
-fn limit_count(observed: &mut Observed, bounds: Bounds) {
-    observed.counted_output = observed.counted_output.min(bounds.tokens_out);
 }
 
 fn pass(bytes: Bytes, out: &mut impl FnMut(Bytes)) {

@@ -185,7 +185,7 @@ impl Store {
     async fn book<T, F>(&self, months: Vec<Period>, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + 'static,
+        F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + Sync + 'static,
     {
         let engine = Arc::clone(&self.engine);
         run(async move {
@@ -206,7 +206,7 @@ impl Store {
 
 async fn book_once<T, F>(engine: &Engine, months: &[Period], body: &F) -> Result<T, StoreError>
 where
-    F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send,
+    F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + Sync,
 {
     engine.prepare_months(months).await?;
     let mut work = engine.work(Purpose::Book).await?;

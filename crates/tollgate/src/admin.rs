@@ -93,7 +93,7 @@ async fn accept(listener: TcpListener, router: Router, mut phase: watch::Receive
     let graceful = GracefulShutdown::new();
     loop {
         tokio::select! {
-            _ = phase.wait_for(|phase| *phase == Phase::Stopped) => break,
+            () = stopped(&mut phase) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
@@ -111,6 +111,11 @@ async fn accept(listener: TcpListener, router: Router, mut phase: watch::Receive
         tracing::warn!("some requests were still being answered when the time to stop was up");
     }
     connections.shutdown().await;
+}
+
+async fn stopped(phase: &mut watch::Receiver<Phase>) {
+    // An error means that nobody is left who could say so.
+    drop(phase.wait_for(|phase| *phase == Phase::Stopped).await);
 }
 
 async fn connect(stream: TcpStream, router: Router, watcher: Watcher) {

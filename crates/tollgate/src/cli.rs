@@ -44,7 +44,9 @@ pub enum Command {
     Rollup(Noun<rollup::Verb>),
     /// Say what is missing, wrong or weak in this installation
     Doctor(doctor::Args),
+    #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
     Simulate(simulate::Args),
+    #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
     Replay(replay::Args),
     /// Print the completions of a shell
     Completions(completions::Args),

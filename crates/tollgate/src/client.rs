@@ -79,6 +79,15 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// What the control plane answered: the JSON as it came, and the same to look into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// As it came; empty when there was nothing to say.
+    pub text: String,
+    /// The same; null when there was nothing to say.
+    pub json: Value,
+}
+
 impl Client {
     /// A client with the key that the remote's flags or the environment name.
     pub fn new(remote: &Remote) -> Result<Self, Failure> {
@@ -142,22 +151,22 @@ impl Client {
     }
 
     /// Asks for something.
-    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+    pub async fn get(&self, path: &str) -> Result<Answer, Failure> {
         self.ask(Method::GET, path, None).await
     }
 
     /// Asks for something to be made or done.
-    pub async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    pub async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
         self.ask(Method::POST, path, body).await
     }
 
     /// Asks for a change.
-    pub async fn patch(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
         self.ask(Method::PATCH, path, Some(body)).await
     }
 
     /// Asks for something to be ended.
-    pub async fn delete(&self, path: &str) -> Result<Value, Failure> {
+    pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
         self.ask(Method::DELETE, path, None).await
     }
 
@@ -167,18 +176,20 @@ impl Client {
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
         let (status, answer) = self.exchange(method, path, body).await?;
         if !status.is_success() {
             return Err(refusal(status, &answer));
         }
-        if answer.is_empty() {
-            return Ok(Value::Null);
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        if text.is_empty() {
+            return Ok(Answer { text, json: Value::Null });
         }
-        serde_json::from_slice(&answer).map_err(|_| {
-            let url = &self.url;
-            Failure::plain(format_args!("{url} did not answer with JSON: is it Tollgate's control plane?"))
-        })
+        let json = serde_json::from_str(&text).map_err(|_| {
+            let problem = "did not answer with JSON: is it Tollgate's control plane?";
+            Failure::plain(format_args!("{} {problem}", self.url))
+        })?;
+        Ok(Answer { text, json })
     }
 
     async fn exchange(
@@ -287,6 +298,9 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let detail = problem.get("detail").and_then(Value::as_str);
     let message = match detail {
+        Some(detail) if detail.contains("x-tollgate-tenant") => {
+            format!("{detail} (on the command line: --tenant TENANT)")
+        }
         Some(detail) => detail.to_owned(),
         None => format!("the server answered {status}"),
     };

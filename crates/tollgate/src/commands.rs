@@ -15,6 +15,7 @@ pub mod usage;
 use serde_json::Value;
 
 use crate::cli::Command;
+use crate::client::Answer;
 use crate::output::{self, Column, Exit, Failure};
 use crate::replay::ReplayError;
 use crate::settings::environment;
@@ -61,10 +62,11 @@ enum Shown<'a> {
 }
 
 /// Prints an answer: as it came, or for people.
-fn show(answer: &Value, is_json: bool, shown: Shown<'_>) -> Result<(), Failure> {
+fn show(answer: &Answer, is_json: bool, shown: Shown<'_>) -> Result<(), Failure> {
     if is_json {
-        return output::print(&answer.to_string());
+        return output::print(&answer.text);
     }
+    let answer = &answer.json;
     match shown {
         Shown::Card => output::print(&output::card(answer)),
         Shown::List(columns) => {

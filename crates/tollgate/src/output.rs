@@ -8,6 +8,9 @@ use std::process::ExitCode;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
+/// Members that stand before the others on a card.
+const FIRST: [&str; 5] = ["id", "key", "name", "status", "exact"];
+
 /// How a run of the program ended; the numbers are part of its interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -148,7 +151,10 @@ pub fn table(columns: &[Column], rows: &[Value]) -> String {
 #[must_use]
 pub fn card(object: &Value) -> String {
     let mut table = plain_table();
-    for (name, value) in flat("", object) {
+    let mut lines = flat("", object);
+    // What a reader looks for first comes first; the rest keeps its order.
+    lines.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    for (name, value) in lines {
         table.add_row([name, value]);
     }
     trimmed(&table)
@@ -158,7 +164,7 @@ pub fn card(object: &Value) -> String {
 #[must_use]
 pub fn plain_table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table
 }
 
@@ -226,10 +232,10 @@ mod tests {
     fn a_card_names_what_is_nested() {
         let object = json!({"id": "t-1", "budget": {"limit_cents": 10, "used_usd": "0.1"}, "at": null});
         insta::assert_snapshot!(card(&object), @r"
+        id                  t-1
         at                  -
         budget.limit_cents  10
         budget.used_usd     0.1
-        id                  t-1
         ");
     }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer};
 use tollgate_app::AppConfig;
 use tollgate_gateway::GatewayConfig;
-use tollgate_providers::url::{Loopback, UrlPolicy};
+use tollgate_providers::{Loopback, UrlPolicy};
 
 use self::layers::Layers;
 use crate::output::{Exit, Failure};
@@ -277,3 +277,6 @@ fn at_least_one<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
         number => Ok(number),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,8 +73,8 @@ pub(super) fn merge(target: &mut Map<String, Value>, patch: Map<String, Value>) 
                     merge(there, inner);
                 }
             }
-            other => {
-                target.insert(name, other);
+            plain @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                target.insert(name, plain);
             }
         }
     }

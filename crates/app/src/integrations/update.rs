@@ -1,6 +1,7 @@
 //! Changing an integration: a merge patch. Where its credential goes changes only together with it.
 
 use cus_models::CusIntegration;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 use tollgate_core::IntegrationId;
 use tollgate_core::config::IntegrationConfig;
@@ -18,21 +19,40 @@ use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
 
+/// What a merge patch says of one member.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Change<T> {
+    /// Nothing: it is absent, and the member stays.
+    #[default]
+    Keep,
+    /// It is null: the member goes.
+    Remove,
+    /// The member becomes this.
+    Set(T),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Option::deserialize(deserializer)?;
+        Ok(value.map_or(Self::Remove, Self::Set))
+    }
+}
+
 /// What is to be different about an integration; what is absent stays.
 #[derive(Debug, Default)]
 pub struct IntegrationPatch {
     /// What people call it, 1 to 255 characters.
     pub name: Option<String>,
-    /// A merge patch of the settings; none within removes them all.
-    pub config: Option<Option<Map<String, Value>>>,
-    /// The model of calls that name none; none within removes it.
-    pub default_model: Option<Option<String>>,
+    /// A merge patch of the settings.
+    pub config: Change<Map<String, Value>>,
+    /// The model of calls that name none, up to 100 characters.
+    pub default_model: Change<String>,
     /// The most that calls may cost in a month, in cents; 0 is no limit.
-    pub budget_limit_cents: Option<i64>,
+    pub budget_limit_cents: Change<i64>,
     /// The most tokens in a month; 0 is no limit.
-    pub token_limit_month: Option<i64>,
+    pub token_limit_month: Change<i64>,
     /// The most calls in a minute; 0 is no limit.
-    pub rate_limit_rpm: Option<i64>,
+    pub rate_limit_rpm: Change<i64>,
     /// The credential again, or another one; sealed here.
     pub credential: Option<EnteredCredential>,
     /// The reference again, or another one; only where the credential was a reference.
@@ -159,17 +179,26 @@ fn apply(record: &mut CusIntegration, patch: IntegrationPatch) -> Result<(), App
         record.name = name;
     }
     match patch.config {
-        None => {}
-        Some(None) => record.config = None,
-        Some(Some(config)) => merge(record.config.get_or_insert_default(), config),
+        Change::Keep => {}
+        Change::Remove => record.config = None,
+        Change::Set(config) => merge(record.config.get_or_insert_default(), config),
     }
-    if let Some(default_model) = patch.default_model {
-        record.default_model = default_model;
+    match patch.default_model {
+        Change::Keep => {}
+        Change::Remove => record.default_model = None,
+        Change::Set(model) => record.default_model = Some(model),
     }
-    record.budget_limit_cents = patch
-        .budget_limit_cents
-        .unwrap_or(record.budget_limit_cents);
-    record.token_limit_month = patch.token_limit_month.unwrap_or(record.token_limit_month);
-    record.rate_limit_rpm = patch.rate_limit_rpm.unwrap_or(record.rate_limit_rpm);
+    let limits = [
+        (patch.budget_limit_cents, &mut record.budget_limit_cents),
+        (patch.token_limit_month, &mut record.token_limit_month),
+        (patch.rate_limit_rpm, &mut record.rate_limit_rpm),
+    ];
+    for (change, limit) in limits {
+        match change {
+            Change::Keep => {}
+            Change::Remove => *limit = 0,
+            Change::Set(new) => *limit = new,
+        }
+    }
     Ok(())
 }

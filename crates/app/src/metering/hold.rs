@@ -219,11 +219,14 @@ impl Hold {
             tokens: entry.tokens,
             source: entry.source,
         };
-        match self.metering.journal.settled(ticket, &entry) {
-            Ok(receipt) => self.metering.ledger.post(receipt, entry, self.terms.origin),
-            // The journal still has the call as dispatched: it comes back at the next start.
-            Err(error) => tracing::error!(%error, "a finished call could not be journaled"),
-        }
+        let receipt = match self.metering.journal.settled(ticket, &entry) {
+            Ok(receipt) => Some(receipt),
+            Err(error) => {
+                tracing::error!(%error, "a finished call could not be journaled");
+                None
+            }
+        };
+        self.metering.ledger.post(receipt, entry, self.terms.origin);
         settled
     }
 

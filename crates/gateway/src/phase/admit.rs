@@ -46,9 +46,8 @@ pub(crate) async fn admit(
         return Ok(Admitted::Free(call_id));
     };
     let model = route.model.clone().unwrap_or_default();
-    let prices = gateway.app.prices(&route.snapshot, &model, desk.now);
     let ask = facts
-        .ask(&route.snapshot.config, prices.as_deref())
+        .ask(&route.snapshot.config, route.prices.as_deref())
         .map_err(|error| Refused::request(&error))?;
     let call = CallFacts {
         call_id,
@@ -56,7 +55,7 @@ pub(crate) async fn admit(
         agent_id: header::<AgentId>(route, "x-tollgate-agent-id")?,
         model,
         ask,
-        prices,
+        prices: route.prices.clone(),
     };
     match gateway.app.metering().admit(&route.integration, call).await {
         Ok(hold) => {

@@ -33,15 +33,18 @@ pub(crate) async fn forward(
         Admitted::Free(_) => None,
     };
     let facts = route.body.as_ref().map(|(_, facts)| facts);
+    let config = &route.snapshot.config;
     let recipe = Recipe {
         provider: route.provider,
         operation: route.operation,
         plan: MeterPlan {
             usage_chunk: outbound.usage_chunk,
-            bounds: facts.map_or(Bounds::NONE, RequestFacts::bounds),
+            bounds: facts.map_or(Bounds::NONE, |facts| {
+                facts.bounds(config, route.prices.as_deref())
+            }),
         },
         input_bound: facts.map_or(0, RequestFacts::input_bound),
-        on_disconnect: route.snapshot.config.on_disconnect.unwrap_or_default(),
+        on_disconnect: config.on_disconnect.unwrap_or_default(),
     };
     let mut request = Request::new(Departure::new(outbound.body, dispatch));
     *request.method_mut() = outbound.method;

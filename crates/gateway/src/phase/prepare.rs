@@ -35,11 +35,6 @@ pub(crate) fn prepare(
         .app
         .open_credential(snapshot)
         .map_err(|error| unusable(&error))?;
-    let prices = route
-        .model
-        .as_deref()
-        .filter(|_| snapshot.config.hard_cap)
-        .and_then(|model| gateway.app.prices(snapshot, model, gateway.app.now()));
     let call = PrepareCall {
         operation: route.operation,
         call_id: admitted.call_id(),
@@ -49,7 +44,7 @@ pub(crate) fn prepare(
         config: &snapshot.config,
         credential: credential.as_ref(),
         model: route.model.as_deref(),
-        prices: prices.as_deref(),
+        prices: route.prices.as_deref(),
         body: route.body.as_ref().map(|(bytes, facts)| (bytes, facts)),
     };
     route

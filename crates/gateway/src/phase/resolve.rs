@@ -10,6 +10,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
+use tollgate_core::price::ModelPrices;
 use tollgate_providers::{Dialect, Operation, Provider, RequestFacts, registry};
 
 use crate::answer::Desk;
@@ -36,6 +37,8 @@ pub(crate) struct Route {
     pub(crate) provider: &'static dyn Provider,
     /// The model as the provider knows it.
     pub(crate) model: Option<Arc<str>>,
+    /// The model's prices, if it has any.
+    pub(crate) prices: Option<Arc<ModelPrices>>,
     pub(crate) body: Option<(Bytes, RequestFacts)>,
     pub(crate) head: Parts,
 }
@@ -113,12 +116,17 @@ pub(crate) async fn resolve(
     let model = rest
         .map(|rest| provider_model(rest, asked, body.as_ref(), &snapshot))
         .transpose()?;
+    let now = gateway.app.now();
+    let prices = model
+        .as_deref()
+        .and_then(|model| gateway.app.prices(&snapshot, model, now));
     Ok(Route {
         operation: aim.operation,
         integration,
         snapshot,
         provider,
         model,
+        prices,
         body,
         head,
     })

@@ -6,7 +6,7 @@ use serde_json::json;
 use tollgate_core::usage::UsageSource;
 
 use crate::provider::{Step, completion, end, stream};
-use crate::stage::{Stage, figures, hello, hello_streamed};
+use crate::stage::{Limited, Stage, figures, hello, hello_streamed};
 use crate::streams::{DONE, FIRST, SECOND, USAGE};
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn a_caller_who_leaves_before_the_answer_begins_is_still_booked() {
 
 #[tokio::test]
 async fn where_configured_the_provider_is_cut_off_and_what_was_delivered_is_charged() {
-    let stage = Stage::limited(Default::default(), json!({"on_disconnect": "cancel"})).await;
+    let stage = Stage::limited(Limited::default(), json!({"on_disconnect": "cancel"})).await;
     let mut steps = stream(&[FIRST]);
     steps.push(Step::Wait);
     stage.provider.script(steps);

@@ -1,4 +1,9 @@
 //! The gateway over real sockets: a scripted provider on one side, callers on the other.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail loudly"
+)]
 
 mod disconnects;
 mod hot_path;

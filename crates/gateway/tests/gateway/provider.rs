@@ -144,7 +144,7 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
                 return Some(Seen { body, ..seen });
             }
         }
-        let mut piece = [0; 16_384];
+        let mut piece = vec![0; 16_384];
         let read = stream
             .read(&mut piece)
             .await

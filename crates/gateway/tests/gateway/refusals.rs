@@ -39,10 +39,7 @@ async fn a_budget_that_cannot_hold_the_call_refuses_it_for_good() {
         (Some("false"), None)
     );
     assert_eq!(said.json()["tollgate"]["limit"], "0.010000000");
-    assert_eq!(
-        said.json()["tollgate"]["resets_at"],
-        "2026-12-01T00:00:00Z"
-    );
+    assert_eq!(said.json()["tollgate"]["resets_at"], "2026-12-01T00:00:00Z");
     let row = stage.row().await;
     assert_eq!(
         (figures(&row), row.usage.policy_result),

@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate_app::integrations::NewIntegration;
 use tollgate_app::testing::{CANARY, MODEL, World};
+use tollgate_core::page::PageAsk;
 use tollgate_core::role::Role;
 use tollgate_core::{IntegrationId, TenantId};
 use tollgate_gateway::{GatewayConfig, Metrics, Server, serve};
+use tollgate_store::UsageFilter;
 
 use crate::provider::Provider;
 
@@ -177,10 +179,10 @@ impl Stage {
     pub async fn rows(&self) -> Vec<tollgate_store::UsageRow> {
         self.world.app.books_caught_up().await;
         let context = self.world.acting_on(&self.tenant);
-        let page = self
-            .world
-            .app
-            .usage_history(&context, Default::default(), Default::default());
+        let page =
+            self.world
+                .app
+                .usage_history(&context, PageAsk::default(), UsageFilter::default());
         let mut rows = page.await.unwrap().rows;
         rows.reverse();
         rows

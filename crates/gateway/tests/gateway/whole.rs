@@ -6,7 +6,7 @@ use tollgate_app::testing::{CANARY, MODEL};
 use tollgate_core::usage::UsageSource;
 
 use crate::provider::{completion, completion_text, json, json_with};
-use crate::stage::{Stage, figures, hello};
+use crate::stage::{Limited, Stage, figures, hello};
 
 #[tokio::test]
 async fn a_call_passes_untouched_and_leaves_one_row_at_its_exact_cost() {
@@ -134,7 +134,7 @@ async fn a_usage_that_the_request_makes_impossible_is_charged_at_the_hold() {
 #[tokio::test]
 async fn the_model_may_name_the_integration_and_an_alias() {
     let stage = Stage::limited(
-        Default::default(),
+        Limited::default(),
         serde_json::json!({"aliases": {"quick": MODEL}}),
     )
     .await;
@@ -166,7 +166,7 @@ async fn a_list_of_models_is_passed_on_and_not_booked() {
 #[tokio::test]
 async fn a_provider_that_cannot_be_reached_costs_nothing_and_leaves_no_row() {
     let stage = Stage::limited(
-        Default::default(),
+        Limited::default(),
         serde_json::json!({"base_url": "http://127.0.0.1:9"}),
     )
     .await;

@@ -1,6 +1,7 @@
 //! Streams as providers send them, cut anywhere; and as a liar would send them.
 
 use proptest::prelude::*;
+use tollgate_core::TokenUsage;
 
 use super::*;
 
@@ -195,6 +196,33 @@ fn more_than_the_request_allowed_is_neither_counted_nor_believed() {
     assert_eq!(
         (seen.usage, seen.invalid_usage),
         (None, Some(InvalidUsage::AboveBound))
+    );
+}
+
+#[test]
+fn a_meter_that_is_asked_in_the_middle_keeps_to_the_bounds() {
+    let bounds = Bounds {
+        tokens_in: 100,
+        tokens_out: 3,
+    };
+    let mut meter = meter(
+        Dialect::OpenAi,
+        AnswerShape::Stream,
+        UsageChunk::Keep,
+        bounds,
+    );
+    meter.push(&Bytes::from_static(OPENAI.as_bytes()), &mut drop);
+    assert_eq!(meter.observed().counted_output, 3);
+}
+
+#[test]
+fn a_later_lie_takes_back_what_was_believed() {
+    let text = "data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1}}\n\n\
+                data: {\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":-1}}\n\n";
+    let (_, seen) = stream(Dialect::OpenAi, UsageChunk::Keep, text);
+    assert_eq!(
+        (seen.usage, seen.invalid_usage),
+        (None, Some(InvalidUsage::NotACount))
     );
 }
 

@@ -113,9 +113,18 @@ impl RequestFacts {
         })
     }
 
-    /// What the provider's usage may not exceed.
+    /// What the provider's usage may not exceed. Under a hard cap that is what is held, so that
+    /// no report, true or not, can carry the spend beyond a limit.
     #[must_use]
-    pub fn bounds(&self) -> Bounds {
+    pub fn bounds(&self, config: &IntegrationConfig, prices: Option<&ModelPrices>) -> Bounds {
+        if config.hard_cap {
+            let each = self.output_allowance(config, prices);
+            let tokens_out = self.all_output(each).unwrap_or(TOKENS_MAX);
+            return Bounds {
+                tokens_in: self.input_bound(),
+                tokens_out,
+            };
+        }
         let tokens_in = match self.parts.tools {
             Tools::Provider => TOKENS_MAX,
             Tools::None | Tools::Caller => self.input_bound().saturating_add(TEMPLATE_TOKENS),

@@ -255,6 +255,24 @@ fn each_prompt_of_a_list_is_answered_and_held() {
 }
 
 #[test]
+fn under_a_hard_cap_no_usage_beyond_the_hold_is_believed() {
+    for body in [r#"{"messages":[]}"#, r#"{"max_tokens":7,"messages":[]}"#] {
+        let capped = IntegrationConfig {
+            hard_cap: true,
+            ..config()
+        };
+        let facts = chat(body).unwrap();
+        let worst = facts.ask(&capped, None).unwrap().worst;
+        let bounds = facts.bounds(&capped, None);
+        assert_eq!(
+            (bounds.tokens_in, bounds.tokens_out),
+            (worst.tokens_in(), worst.tokens_out())
+        );
+        assert!(facts.bounds(&config(), None).tokens_in > worst.tokens_in());
+    }
+}
+
+#[test]
 fn absurd_requests_are_refused_and_never_wrap() {
     let most = TOKENS_MAX;
     let facts = chat(&format!(r#"{{"max_tokens":{most},"n":1024}}"#)).unwrap();
@@ -262,7 +280,10 @@ fn absurd_requests_are_refused_and_never_wrap() {
         facts.ask(&config(), None),
         Err(RequestError::Unbookable("n"))
     );
-    assert_eq!(facts.bounds().tokens_out, TOKENS_MAX);
+    assert_eq!(
+        facts.bounds(&IntegrationConfig::default(), None).tokens_out,
+        TOKENS_MAX
+    );
     let facts = chat(&format!(r#"{{"max_tokens":{}}}"#, most - 1_000)).unwrap();
     assert!(facts.ask(&config(), None).is_ok());
     assert_eq!(

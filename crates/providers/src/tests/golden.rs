@@ -216,7 +216,7 @@ impl Played {
         let bounds = self
             .facts
             .as_ref()
-            .map_or(Bounds::NONE, RequestFacts::bounds);
+            .map_or(Bounds::NONE, |facts| facts.bounds(&self.case.config, None));
         let plan = MeterPlan {
             usage_chunk,
             bounds,

@@ -95,7 +95,9 @@ fn set_stage(args: &Args) -> Result<Stage, Failure> {
     let (mut settings, temporary) = match &args.data_dir {
         Some(folder) => {
             wire::make_folder(folder)?;
-            (Settings::without_file(&flags)?, None)
+            // Whoever reads where the data is may be in another folder.
+            let folder = std::path::absolute(folder)?;
+            (Settings::without_file(&Flags { data_dir: Some(folder), ..flags })?, None)
         }
         None => {
             let temporary = tempfile::Builder::new().prefix("tollgate-dev-").tempdir()?;

@@ -1,6 +1,5 @@
 //! `tollgate init`: what an installation needs before it can serve, made where it is missing.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;

@@ -17,7 +17,7 @@ const COLUMNS: [Column; 8] = [
     Column::text("NAME", "/name"),
     Column::text("PROVIDER", "/provider_type"),
     Column::text("STATUS", "/status"),
-    Column::text("HEALTH", "/health_status"),
+    Column::text("HEALTH", "/health_state"),
     Column::number("BUDGET CENTS", "/budget_limit_cents"),
     Column::number("TOKENS", "/token_limit_month"),
     Column::number("RPM", "/rate_limit_rpm"),
@@ -114,6 +114,12 @@ pub struct SettingFlags {
 
 /// Does it.
 pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
+    if noun.remote.key.is_some() && noun.verb.reads_credential() {
+        return Err(Failure::usage(
+            "standard input cannot be both the access key and the credential: set TOLLGATE_KEY, \
+             or give --key-file",
+        ));
+    }
     let client = Client::new(&noun.remote)?;
     let answer = match &noun.verb {
         Verb::List { paging, status, provider_type } => {
@@ -127,7 +133,7 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
             body.insert("name".to_owned(), json!(name));
             body.insert("provider_type".to_owned(), json!(provider_type));
             let answer = client.post(PATH, Some(&Value::Object(body))).await?;
-            let id = answer.get("id").and_then(Value::as_str).unwrap_or("ID");
+            let id = answer.json.get("id").and_then(Value::as_str).unwrap_or("ID");
             output::say(format_args!("created; let calls through with `tollgate integration enable {id}`"));
             answer
         }
@@ -148,13 +154,24 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         Verb::Delete(one) => {
             let answer = client.delete(&one.path("")).await?;
             output::say("deleted");
-            if answer.is_null() {
+            if answer.json.is_null() {
                 return Ok(());
             }
             answer
         }
     };
     show(&answer, noun.json, Shown::Card)
+}
+
+impl Verb {
+    fn reads_credential(&self) -> bool {
+        match self {
+            Self::Create { settings, .. } | Self::Update { settings, .. } => {
+                settings.credential.is_some()
+            }
+            _ => false,
+        }
+    }
 }
 
 impl One {

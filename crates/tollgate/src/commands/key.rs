@@ -75,7 +75,7 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         Verb::Revoke { id } => {
             let answer = client.delete(&one(id)).await?;
             output::say("revoked");
-            if answer.is_null() { Ok(()) } else { show(&answer, noun.json, Shown::Card) }
+            show(&answer, noun.json, Shown::Card)
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Shown, show};
 use crate::cli::Noun;
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::output::{self, Failure};
 
 /// What can be asked about the ledger.
@@ -29,9 +29,9 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
 }
 
 /// Prints what a check of the books found; a difference is a failure of the check.
-pub(super) fn conclude(report: &Value, is_json: bool) -> Result<(), Failure> {
+pub(super) fn conclude(report: &Answer, is_json: bool) -> Result<(), Failure> {
     show(report, is_json, Shown::Card)?;
-    if is_exact(report) {
+    if is_exact(&report.json) {
         if !is_json {
             output::say("the books are exact");
         }
@@ -44,7 +44,7 @@ pub(super) fn conclude(report: &Value, is_json: bool) -> Result<(), Failure> {
 /// Whether a report says that nothing differs; one that does not say so is not believed.
 fn is_exact(report: &Value) -> bool {
     report.get("differences").and_then(Value::as_u64) == Some(0)
-        && report.get("first").is_none_or(Value::is_null)
+        && report.get("exact").and_then(Value::as_bool) == Some(true)
 }
 
 #[cfg(test)]
@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn a_report_that_does_not_say_that_nothing_differs_fails_the_check() {
-        assert!(is_exact(&json!({"rows": 2, "differences": 0, "first": null})));
-        assert!(!is_exact(&json!({"rows": 2, "differences": 1})));
-        assert!(!is_exact(&json!({"rows": 2, "differences": 0, "first": {"table": "t"}})));
+        assert!(is_exact(&json!({"rows": 2, "differences": 0, "exact": true})));
+        assert!(!is_exact(&json!({"rows": 2, "differences": 1, "exact": true})));
+        assert!(!is_exact(&json!({"rows": 2, "differences": 0, "exact": false})));
         assert!(!is_exact(&json!({"rows": 2})));
     }
 }

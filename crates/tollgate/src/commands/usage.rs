@@ -89,7 +89,7 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     match &noun.verb {
         Verb::Summary(days) => {
             let answer = client.get(&path("summary", &days.parameters())).await?;
-            if noun.json { output::print(&answer.to_string()) } else { summarize(answer) }
+            if noun.json { output::print(&answer.text) } else { summarize(answer.json) }
         }
         Verb::History { days, paging } => {
             let parameters = [days.parameters().as_slice(), &paging.parameters()].concat();

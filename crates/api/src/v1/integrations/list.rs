@@ -24,7 +24,7 @@ pub(crate) struct Asked {
     #[param(schema_with = crate::openapi::provider_type)]
     provider_type: Option<String>,
     /// Rows of a page, 1 to 200; 50 if absent.
-    #[param(value_type = Option<u16>)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tollgate_app::integrations::{EnteredCredential, IntegrationPatch};
+use tollgate_app::integrations::{Change, EnteredCredential, IntegrationPatch};
 use tollgate_core::IntegrationId;
 use utoipa::ToSchema;
 
 use super::IntegrationBody;
 use crate::auth::Asker;
-use crate::extract::{Body, Id, present};
+use crate::extract::{Body, Id};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -22,25 +22,25 @@ pub(crate) struct Asked {
     /// What people call it, 1 to 255 characters.
     name: Option<String>,
     /// A merge patch of the settings. Another `base_url` or `region` needs `credential` again.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    config: Option<Option<Map<String, Value>>>,
+    config: Change<Map<String, Value>>,
     /// The model of calls that name none, up to 100 characters.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
-    default_model: Option<Option<String>>,
+    default_model: Change<String>,
     /// The most that calls may cost in a month, in cents; 0 or null is no limit.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    budget_limit_cents: Option<Option<i64>>,
+    budget_limit_cents: Change<i64>,
     /// The most tokens in a month; 0 or null is no limit.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    token_limit_month: Option<Option<i64>>,
+    token_limit_month: Change<i64>,
     /// The most calls in a minute; 0 or null is no limit.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default)]
     #[schema(value_type = Option<i64>)]
-    rate_limit_rpm: Option<Option<i64>>,
+    rate_limit_rpm: Change<i64>,
     /// Another credential, or the same again; sealed on arrival.
     #[schema(value_type = Option<Object>, write_only)]
     credential: Option<EnteredCredential>,
@@ -59,14 +59,13 @@ pub(crate) async fn handle(
     Id(id): Id<IntegrationId>,
     Body(asked): Body<Asked>,
 ) -> Result<Json<IntegrationBody>, Problem> {
-    let limit = |asked: Option<Option<i64>>| asked.map(Option::unwrap_or_default);
     let patch = IntegrationPatch {
         name: asked.name,
         config: asked.config,
         default_model: asked.default_model,
-        budget_limit_cents: limit(asked.budget_limit_cents),
-        token_limit_month: limit(asked.token_limit_month),
-        rate_limit_rpm: limit(asked.rate_limit_rpm),
+        budget_limit_cents: asked.budget_limit_cents,
+        token_limit_month: asked.token_limit_month,
+        rate_limit_rpm: asked.rate_limit_rpm,
         credential: asked.credential,
         credential_ref: asked.credential_ref,
     };

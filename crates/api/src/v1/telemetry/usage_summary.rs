@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use cus_models::CusProviderType;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use tollgate_app::usage::{IntegrationUsage, Span, UsageTotals};
@@ -94,7 +95,7 @@ impl From<IntegrationUsage> for IntegrationTotalsBody {
         Self {
             integration_id: usage.integration.to_string(),
             name: usage.name,
-            provider_type: usage.provider_type.map(|one| one.as_str()),
+            provider_type: usage.provider_type.map(CusProviderType::as_str),
             totals: usage.totals.into(),
         }
     }

@@ -17,7 +17,7 @@ use crate::state::Api;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// Rows of a page, 1 to 200; 50 if absent.
-    #[param(value_type = Option<u16>)]
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
     limit: Option<String>,
     /// The `next_cursor` of the page before.
     cursor: Option<String>,

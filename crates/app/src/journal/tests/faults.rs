@@ -121,7 +121,7 @@ fn a_call_whose_opening_did_not_reach_the_disk_is_not_open() {
 
 #[test]
 fn what_a_failed_sync_left_in_doubt_is_written_again_elsewhere() {
-    for segment_bytes in [600, 1 << 20] {
+    for segment_bytes in [200, 1 << 20] {
         let dir = TempDir::new().unwrap();
         let (journal, _) = Journal::open(config(dir.path(), segment_bytes)).unwrap();
         let _open = worst(&journal, "open");

@@ -1,14 +1,14 @@
 //! The demo tenant: its keys and its two integrations, made through the use cases where missing.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use cus_models::CusProviderType;
+use cus_models::{CusIntegrationStatus, CusProviderType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 use tollgate_app::integrations::{
-    EnteredCredential, IntegrationFilter, IntegrationPatch, NewIntegration, ShownIntegration,
+    Change, EnteredCredential, IntegrationFilter, IntegrationPatch, NewIntegration,
+    ShownIntegration,
 };
 use tollgate_app::keys::NewKey;
 use tollgate_app::tenants::NewTenant;
@@ -74,7 +74,7 @@ impl Demo {
             operator_key,
             admin_key,
             caller_key,
-            openai: set(CusProviderType::Openai).await?,
+            openai: set(CusProviderType::OpenAi).await?,
             anthropic: set(CusProviderType::Anthropic).await?,
         })
     }
@@ -124,12 +124,10 @@ async fn integration(
     let known = page.rows.into_iter().find(|it| it.record.name == name);
     let config = Map::from_iter([("base_url".to_owned(), json!(provider_url))]);
     let shown = match known {
-        Some(known) if known.record.config.as_ref().is_some_and(|it| is_at(it, provider_url)) => {
-            return id_of(&known);
-        }
+        Some(known) if is_at(&known, provider_url) => known,
         Some(known) => {
             let patch = IntegrationPatch {
-                config: Some(Some(config)),
+                config: Change::Set(config),
                 credential: Some(credential()?),
                 ..IntegrationPatch::default()
             };
@@ -147,15 +145,20 @@ async fn integration(
                 token_limit_month: 0,
                 rate_limit_rpm: 0,
             };
-            let created = app.create_integration(context, new).await?;
-            app.enable_integration(context, id_of(&created)?).await?
+            app.create_integration(context, new).await?
         }
     };
-    id_of(&shown)
+    let id = id_of(&shown)?;
+    // A visitor may have disabled it; only one that was never enabled is not finished.
+    if shown.record.status == CusIntegrationStatus::Created {
+        app.enable_integration(context, id).await?;
+    }
+    Ok(id)
 }
 
-fn is_at(config: &Map<String, serde_json::Value>, provider_url: &str) -> bool {
-    config.get("base_url").and_then(serde_json::Value::as_str) == Some(provider_url)
+fn is_at(shown: &ShownIntegration, provider_url: &str) -> bool {
+    let config = shown.record.config.as_ref();
+    config.and_then(|config| config.get("base_url")?.as_str()) == Some(provider_url)
 }
 
 fn id_of(shown: &ShownIntegration) -> Result<IntegrationId, AppError> {

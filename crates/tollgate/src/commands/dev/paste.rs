@@ -110,5 +110,9 @@ fn program() -> String {
     let Ok(path) = std::env::current_exe() else { return "tollgate".to_owned() };
     let here = std::env::current_dir().ok();
     let near = here.and_then(|here| path.strip_prefix(here).ok().map(|near| near.to_owned()));
-    near.unwrap_or(path).display().to_string()
+    let path = near.unwrap_or(path);
+    match path.components().count() {
+        1 => format!("./{}", path.display()),
+        _ => path.display().to_string(),
+    }
 }

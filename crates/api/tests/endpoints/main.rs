@@ -1,0 +1,14 @@
+//! The control plane from outside: requests go through the real router into a real store.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at what it did not expect")]
+
+mod access;
+mod client;
+mod description;
+mod edge;
+mod integrations;
+mod isolation;
+mod keys;
+mod ledger;
+mod recorded;
+mod telemetry;
+mod tenants;

@@ -1,0 +1,87 @@
+//! What a meter saw of an answer: the provider's word, and what was counted beside it.
+
+use tollgate_core::TokenUsage;
+
+use super::usage::{self, InvalidUsage};
+use crate::request::Bounds;
+
+/// The longest name of a model that is believed, in bytes.
+const MODEL_MAX: usize = 100;
+
+/// What a meter saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// What the provider says was used, in disjoint classes; none while it has not said, or when
+    /// what it said cannot be.
+    pub usage: Option<TokenUsage>,
+    /// The input that the provider reported, without any output; known before the rest where a
+    /// stream begins with it.
+    pub input: Option<TokenUsage>,
+    /// Tokens of the output that passed, never fewer than were delivered: of each piece of text,
+    /// two ASCII letters or spaces are taken as one token and every other byte as one, and a
+    /// piece as one at least. Not above what the request allowed.
+    pub counted_output: u64,
+    /// Whether the answer came to the end that its dialect prescribes.
+    pub complete: bool,
+    /// Whether the provider said why the output ended.
+    pub finish_seen: bool,
+    /// Whether the provider reported an error in the answer.
+    pub error_seen: bool,
+    /// The model that answered, as the provider calls it.
+    pub model: Option<Box<str>>,
+    /// Why the provider's usage is not believed.
+    pub invalid_usage: Option<InvalidUsage>,
+}
+
+impl Observed {
+    /// The usage to charge when the provider's word is missing: its input where it reported that
+    /// much, else `input_bound` (see `RequestFacts::input_bound`), and the output that was counted.
+    #[must_use]
+    pub fn counted(&self, input_bound: u64) -> TokenUsage {
+        let input = self.input.unwrap_or(TokenUsage::plain(input_bound, 0));
+        TokenUsage {
+            output: self.counted_output,
+            ..input
+        }
+    }
+}
+
+impl Observed {
+    /// Adds tokens of output that passed.
+    pub(super) fn count(&mut self, tokens: u64) {
+        self.counted_output = self.counted_output.saturating_add(tokens);
+    }
+
+    /// Takes the provider's word, or why it is not believed; a later word replaces it.
+    pub(super) fn report(
+        &mut self,
+        usage: Result<Option<TokenUsage>, InvalidUsage>,
+        bounds: Bounds,
+    ) {
+        match usage.and_then(|usage| usage.map(|it| usage::within(it, bounds)).transpose()) {
+            Ok(None) => {}
+            Ok(Some(usage)) => {
+                self.usage = Some(usage);
+                self.invalid_usage = None;
+            }
+            Err(invalid) => {
+                self.usage = None;
+                self.invalid_usage = Some(invalid);
+            }
+        }
+    }
+
+    /// Takes the model's name from the text of a JSON string.
+    pub(super) fn name_model(&mut self, model: Option<&str>) {
+        let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
+        let fits = |name: &String| {
+            !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
+        };
+        self.model = name.filter(fits).map(String::into_boxed_str);
+    }
+
+    /// More than the request allowed cannot have been delivered.
+    pub(super) fn limit(&mut self, bounds: Bounds) {
+        self.counted_output = self.counted_output.min(bounds.tokens_out);
+    }
+}
