@@ -90,30 +90,44 @@ impl Tables<'_> {
             Self::Postgres(cluster) => cluster.rows(statement),
             Self::Sqlite(folder) => {
                 let mut python = Command::new("python3");
-                python.args(["-c", READ_SQLITE]).arg(sqlite_file(folder)).arg(statement);
+                python
+                    .args(["-c", READ_SQLITE])
+                    .arg(sqlite_file(folder))
+                    .arg(statement);
                 let output = python.output().unwrap();
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                assert!(
+                    output.status.success(),
+                    "{}",
+                    String::from_utf8_lossy(&output.stderr)
+                );
                 String::from_utf8(output.stdout).unwrap()
             }
         };
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// The whole ledger.
     pub fn ledger(&self) -> Vec<LedgerRow> {
         let rows = self.rows(STATEMENT).into_iter();
-        rows.map(|row| serde_json::from_value(row).unwrap()).collect()
+        rows.map(|row| serde_json::from_value(row).unwrap())
+            .collect()
     }
 }
 
 /// The SQLite file of a data directory, known by its first bytes.
 fn sqlite_file(folder: &Path) -> PathBuf {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     let is_sqlite = |path: &PathBuf| {
         path.is_file() && std::fs::read(path).unwrap().starts_with(b"SQLite format 3")
     };
     let mut files = entries.filter(is_sqlite);
-    files.next().unwrap_or_else(|| panic!("no SQLite file in {}", folder.display()))
+    files
+        .next()
+        .unwrap_or_else(|| panic!("no SQLite file in {}", folder.display()))
 }
 
 /// How the provider's journal and the ledger fit together.
@@ -155,14 +169,20 @@ impl Join {
 
     /// Fails the test unless every billed request has exactly one row.
     pub fn must_be_exact(&self) {
-        let exact = self.missing.is_empty() && self.double.is_empty() && self.billed_twice.is_empty();
-        assert!(exact, "the provider's journal and the ledger differ: {self:?}");
+        let exact =
+            self.missing.is_empty() && self.double.is_empty() && self.billed_twice.is_empty();
+        assert!(
+            exact,
+            "the provider's journal and the ledger differ: {self:?}"
+        );
     }
 }
 
 /// JSON that one engine keeps as text and the other as itself.
 fn json(value: &Value) -> Value {
-    value.as_str().map_or_else(|| value.clone(), |text| serde_json::from_str(text).unwrap())
+    value
+        .as_str()
+        .map_or_else(|| value.clone(), |text| serde_json::from_str(text).unwrap())
 }
 
 /// What a row must have cost: its tokens at its own unit prices, rounded half up once, in nano-dollars.
@@ -176,7 +196,10 @@ pub fn cost_of(row: &LedgerRow) -> i64 {
         ("input", &["input"]),
         ("cached_input", &["cached_input", "input"]),
         ("cache_write", &["cache_write", "input"]),
-        ("cache_write_hour", &["cache_write_hour", "cache_write", "input"]),
+        (
+            "cache_write_hour",
+            &["cache_write_hour", "cache_write", "input"],
+        ),
         ("audio_input", &["audio_input", "input"]),
         ("output", &["output"]),
         ("reasoning", &["reasoning", "output"]),
@@ -184,7 +207,9 @@ pub fn cost_of(row: &LedgerRow) -> i64 {
     ];
     let millionths: i128 = classes
         .iter()
-        .map(|(class, names)| i128::from(tokens[*class].as_u64().unwrap_or_default()) * price(names))
+        .map(|(class, names)| {
+            i128::from(tokens[*class].as_u64().unwrap_or_default()) * price(names)
+        })
         .sum();
     let cost = (millionths + 500_000) / 1_000_000 + price(&["request"]);
     i64::try_from(cost).unwrap()

@@ -81,20 +81,41 @@ impl Http {
     /// Sends a request and reads its whole answer.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, Broken> {
         let exchange = async {
-            let response = self.0.request(request).await.map_err(|error| broken(&error))?;
+            let response = self
+                .0
+                .request(request)
+                .await
+                .map_err(|error| broken(&error))?;
             let (head, body) = response.into_parts();
-            let body = body.collect().await.map_err(|error| broken(&error))?.to_bytes();
-            Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
+            let body = body
+                .collect()
+                .await
+                .map_err(|error| broken(&error))?
+                .to_bytes();
+            Ok(Answer {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+            })
         };
-        tokio::time::timeout(ANSWER, exchange).await.expect("an answer takes for ever")
+        tokio::time::timeout(ANSWER, exchange)
+            .await
+            .expect("an answer takes for ever")
     }
 
     /// Sends a request and reads the head of its answer.
     pub async fn open(&self, request: Request<Full<Bytes>>) -> Result<Stream, Broken> {
         let head = tokio::time::timeout(ANSWER, self.0.request(request)).await;
-        let response = head.expect("an answer takes for ever").map_err(|error| broken(&error))?;
+        let response = head
+            .expect("an answer takes for ever")
+            .map_err(|error| broken(&error))?;
         let (head, body) = response.into_parts();
-        Ok(Stream { status: head.status.as_u16(), headers: head.headers, body, unread: Vec::new() })
+        Ok(Stream {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            body,
+            unread: Vec::new(),
+        })
     }
 
     /// A POST of JSON.
@@ -144,8 +165,9 @@ fn broken(error: &dyn std::error::Error) -> Broken {
 impl Answer {
     /// The body as JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{} is not JSON ({error}): {}", self.status, self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| {
+            panic!("{} is not JSON ({error}): {}", self.status, self.text())
+        })
     }
 
     /// The body as text.
@@ -155,28 +177,44 @@ impl Answer {
 
     /// A header's value; empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The code of an error in OpenAI's dialect, or what our own member says in any.
     pub fn code(&self) -> String {
         let json: Value = serde_json::from_slice(&self.body).unwrap_or_default();
-        let codes = [&json["error"]["code"], &json["error"]["tollgate"]["code"], &json["tollgate"]["code"]];
-        codes.iter().find_map(|code| code.as_str()).unwrap_or_default().to_owned()
+        let codes = [
+            &json["error"]["code"],
+            &json["error"]["tollgate"]["code"],
+            &json["tollgate"]["code"],
+        ];
+        codes
+            .iter()
+            .find_map(|code| code.as_str())
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The member about limits, wherever the dialect has it.
     pub fn tollgate(&self) -> Value {
         let json = self.json();
         let places = [&json["error"]["tollgate"], &json["tollgate"]];
-        places.into_iter().find(|place| place.is_object()).cloned().unwrap_or_default()
+        places
+            .into_iter()
+            .find(|place| place.is_object())
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
 impl Stream {
     /// A header's value; empty when it is absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The next event.
@@ -193,7 +231,10 @@ impl Stream {
                 }
                 Some(Err(_)) => return Next::Cut,
                 None => {
-                    assert!(self.unread.is_empty(), "a stream ends in the middle of an event");
+                    assert!(
+                        self.unread.is_empty(),
+                        "a stream ends in the middle of an event"
+                    );
                     return Next::End;
                 }
             }
@@ -206,7 +247,7 @@ impl Stream {
         loop {
             match self.next().await {
                 Next::Event(event) => events.push(event),
-                end => return (events, end),
+                end @ (Next::End | Next::Cut) => return (events, end),
             }
         }
     }
@@ -215,13 +256,20 @@ impl Stream {
 impl Caller {
     /// A client of a gateway with connections of its own.
     pub fn new(url: &str, key: &str) -> Self {
-        Self { http: Http::new(), url: url.to_owned(), key: key.to_owned() }
+        Self {
+            http: Http::new(),
+            url: url.to_owned(),
+            key: key.to_owned(),
+        }
     }
 
     /// The same client with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
+        Self {
+            key: key.to_owned(),
+            ..self.clone()
+        }
     }
 
     fn request(
@@ -237,7 +285,11 @@ impl Caller {
         }
         all.extend(headers);
         let body = body.into();
-        let method = if body.is_empty() { Method::GET } else { Method::POST };
+        let method = if body.is_empty() {
+            Method::GET
+        } else {
+            Method::POST
+        };
         request(method, &format!("{}{path}", self.url), &all, body)
     }
 
@@ -252,7 +304,12 @@ impl Caller {
     }
 
     /// A POST, with headers of its own.
-    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn post(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let answer = self.attempt(path, headers, body).await;
         answer.unwrap_or_else(|broken| panic!("{path}: {}", broken.0))
     }
@@ -264,7 +321,8 @@ impl Caller {
 
     /// A chat call.
     pub async fn chat(&self, body: &Value) -> Answer {
-        self.post("/v1/chat/completions", &[], body.to_string()).await
+        self.post("/v1/chat/completions", &[], body.to_string())
+            .await
     }
 
     /// A call whose answer is streamed, if the body asks for it.
@@ -275,14 +333,28 @@ impl Caller {
 
     /// A streamed call whose answer may not come.
     pub async fn try_open(&self, path: &str, body: &Value) -> Result<Stream, Broken> {
-        self.http.open(self.request(path, &[], body.to_string())).await
+        self.http
+            .open(self.request(path, &[], body.to_string()))
+            .await
     }
 
     /// A request with headers as they are given and no key.
-    pub async fn bare(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn bare(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let body = body.into();
-        let method = if body.is_empty() { Method::GET } else { Method::POST };
+        let method = if body.is_empty() {
+            Method::GET
+        } else {
+            Method::POST
+        };
         let request = request(method, &format!("{}{path}", self.url), headers, body);
-        self.http.send(request).await.unwrap_or_else(|broken| panic!("{path}: {}", broken.0))
+        self.http
+            .send(request)
+            .await
+            .unwrap_or_else(|broken| panic!("{path}: {}", broken.0))
     }
 }

@@ -18,19 +18,31 @@ pub struct Control {
 impl Control {
     /// A client with a key.
     pub fn new(url: &str, key: &str) -> Self {
-        Self { http: Http::new(), url: url.to_owned(), key: key.to_owned(), tenant: None }
+        Self {
+            http: Http::new(),
+            url: url.to_owned(),
+            key: key.to_owned(),
+            tenant: None,
+        }
     }
 
     /// The same client, acting on a tenant.
     #[must_use]
     pub fn of_tenant(&self, tenant: &str) -> Self {
-        Self { tenant: Some(tenant.to_owned()), ..self.clone() }
+        Self {
+            tenant: Some(tenant.to_owned()),
+            ..self.clone()
+        }
     }
 
     /// The same client with another key and no tenant.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), tenant: None, ..self.clone() }
+        Self {
+            key: key.to_owned(),
+            tenant: None,
+            ..self.clone()
+        }
     }
 
     /// A request below `/api/v1`.
@@ -49,8 +61,17 @@ impl Control {
     /// A request that must succeed: its answer's JSON.
     async fn must(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
         let answer = self.send(method, path, body).await;
-        assert!(answer.status < 300, "{path}: {} {}", answer.status, answer.text());
-        if answer.body.is_empty() { Value::Null } else { answer.json() }
+        assert!(
+            answer.status < 300,
+            "{path}: {} {}",
+            answer.status,
+            answer.text()
+        );
+        if answer.body.is_empty() {
+            Value::Null
+        } else {
+            answer.json()
+        }
     }
 
     /// A GET that must succeed.
@@ -69,8 +90,8 @@ impl Control {
     }
 
     /// A merge patch that must succeed, of the thing as it is now.
-    pub async fn patch(&self, path: &str, patch: &Value) -> Value {
-        self.must(Method::PATCH, path, Some(patch)).await
+    pub async fn patch(&self, path: &str, change: &Value) -> Value {
+        self.must(Method::PATCH, path, Some(change)).await
     }
 
     /// A DELETE that must succeed.
@@ -85,7 +106,13 @@ impl Control {
         let mark = if path.contains('?') { '&' } else { '?' };
         loop {
             let page = self.get(&format!("{path}{mark}limit=200{cursor}")).await;
-            items.extend(page["data"].as_array().expect("a list has data").iter().cloned());
+            items.extend(
+                page["data"]
+                    .as_array()
+                    .expect("a list has data")
+                    .iter()
+                    .cloned(),
+            );
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return items,

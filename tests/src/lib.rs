@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::missing_panics_doc,
     reason = "the suite's own support: where it fails, a test fails"
 )]
 
@@ -17,6 +18,7 @@ mod client;
 mod control;
 mod postgres;
 mod program;
+mod recorder;
 mod simulator;
 mod wait;
 mod world;
@@ -27,6 +29,7 @@ pub use client::{Answer, Broken, Caller, Http, Next, Stream};
 pub use control::Control;
 pub use postgres::Cluster;
 pub use program::{Program, Run, binary, repository, run, setting};
+pub use recorder::{Recorder, answer_of};
 pub use simulator::{Line, Simulator};
-pub use wait::{PATIENCE, pause, until};
+pub use wait::{PATIENCE, until};
 pub use world::{Engine, Gateway, Integration, Plan, Tenant, World};

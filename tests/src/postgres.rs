@@ -18,12 +18,18 @@ impl Cluster {
     /// Starts one.
     pub fn start() -> Self {
         // Directly below the temporary folder: the server's own user must be able to enter.
-        let name = tempfile::Builder::new().prefix("tollgate-pg-").tempdir().unwrap();
+        let name = tempfile::Builder::new()
+            .prefix("tollgate-pg-")
+            .tempdir()
+            .unwrap();
         let folder = name.path().to_owned();
         drop(name);
         let owner = std::process::id().to_string();
         let output = script(&["start", folder.to_str().unwrap(), &owner]);
-        Self { folder, url: output.trim().to_owned() }
+        Self {
+            folder,
+            url: output.trim().to_owned(),
+        }
     }
 
     /// Each row of a statement as a line of JSON, read past row-level security.
@@ -31,19 +37,86 @@ impl Cluster {
         let programs = script(&["where"]);
         let psql = PathBuf::from(programs.trim()).join("psql");
         let mut command = Command::new(psql);
-        command.args(["--no-psqlrc", "--tuples-only", "--no-align", "--username=postgres"]);
-        command.arg(format!("--host={}", self.folder.display())).arg("--dbname=tollgate");
-        command.arg(format!("--command=SELECT row_to_json(t) FROM ({statement}) t"));
+        command.args([
+            "--no-psqlrc",
+            "--tuples-only",
+            "--no-align",
+            "--username=postgres",
+        ]);
+        command
+            .arg(format!("--host={}", self.folder.display()))
+            .arg("--dbname=tollgate");
+        command.arg(format!(
+            "--command=SELECT row_to_json(t) FROM ({statement}) t"
+        ));
         let output = command.current_dir("/").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 }
 
+impl Cluster {
+    /// Stops every process of it where it is: the store does not answer, and no connection breaks.
+    pub fn freeze(&self) {
+        signal("-STOP", &self.processes());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        signal("-CONT", &self.processes());
+    }
+
+    /// Kills the process behind one of the program's connections: the server then breaks every connection, throws
+    /// away what was not committed and recovers, as after a crash.
+    pub fn crash(&self) {
+        let connections = self.rows("SELECT pid FROM pg_stat_activity WHERE usename = 'tollgate'");
+        let pid = connections.lines().next().and_then(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            row["pid"].as_u64()
+        });
+        signal(
+            "-KILL",
+            &[pid.expect("the program has no connection").to_string()],
+        );
+    }
+
+    /// The server's process and all that it started.
+    fn processes(&self) -> Vec<String> {
+        let pid_file = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        let server = pid_file.lines().next().unwrap().to_owned();
+        let children = Command::new("ps")
+            .args(["--no-headers", "-o", "pid", "--ppid", &server])
+            .output();
+        let children = String::from_utf8(children.unwrap().stdout).unwrap();
+        let mut processes: Vec<String> = children.split_whitespace().map(str::to_owned).collect();
+        processes.push(server);
+        processes
+    }
+}
+
+/// Sends a signal to processes; one that has ended meanwhile does not matter.
+fn signal(name: &str, processes: &[String]) {
+    Command::new("kill")
+        .arg(name)
+        .args(processes)
+        .status()
+        .unwrap();
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        // One that is frozen would not hear that it is to stop.
+        if self.folder.join("data/postmaster.pid").exists() {
+            self.thaw();
+        }
         let stop = ["stop", self.folder.to_str().unwrap_or_default()];
-        let stopped = Command::new(repository().join("bin/throwaway-postgres")).args(stop).status();
+        let stopped = Command::new(repository().join("bin/throwaway-postgres"))
+            .args(stop)
+            .status();
         drop(stopped);
     }
 }
@@ -54,7 +127,9 @@ fn script(args: &[&str]) -> String {
     let errors = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(repository().join("bin/throwaway-postgres"));
     command.args(args).stdin(std::process::Stdio::null());
-    command.stdout(output.reopen().unwrap()).stderr(errors.reopen().unwrap());
+    command
+        .stdout(output.reopen().unwrap())
+        .stderr(errors.reopen().unwrap());
     let status = command.status().unwrap();
     let said = std::fs::read_to_string(errors.path()).unwrap();
     assert!(status.success(), "throwaway-postgres {args:?}: {said}");

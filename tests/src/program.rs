@@ -30,19 +30,32 @@ pub struct Run {
 }
 
 /// A value of the environment of the tests themselves.
-#[expect(clippy::disallowed_methods, reason = "the suite's own switches, read in one place")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the suite's own switches, read in one place"
+)]
 pub fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// The root of the repository.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The shipped program; a clear failure when it was not built.
 pub fn binary() -> PathBuf {
-    let beside = || std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("tollgate");
+    let beside = || {
+        std::env::current_exe()
+            .unwrap()
+            .ancestors()
+            .nth(2)
+            .unwrap()
+            .join("tollgate")
+    };
     let path = setting("TOLLGATE_BIN").map_or_else(beside, PathBuf::from);
     assert!(
         path.is_file(),
@@ -54,21 +67,29 @@ pub fn binary() -> PathBuf {
 
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
-    command.args(args).envs(env.iter().copied()).kill_on_drop(true);
+    command
+        .args(args)
+        .envs(env.iter().copied())
+        .kill_on_drop(true);
     command
 }
 
 /// Runs the program to its end with this on its standard input.
 pub async fn run(args: &[&str], env: &[(&str, &str)], input: &str) -> Run {
     let mut command = command(args, env);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     // A program that does not read its input may have ended before it was written.
     drop(stdin.write_all(input.as_bytes()).await);
     drop(stdin);
     let ended = tokio::time::timeout(PATIENCE * 4, child.wait_with_output()).await;
-    let output = ended.unwrap_or_else(|_| panic!("{args:?} did not end")).unwrap();
+    let output = ended
+        .unwrap_or_else(|_| panic!("{args:?} did not end"))
+        .unwrap();
     Run {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -79,10 +100,15 @@ pub async fn run(args: &[&str], env: &[(&str, &str)], input: &str) -> Run {
 impl Program {
     /// Starts the program; its output goes to `NAME.out` and `NAME.err` in a folder.
     pub fn start(folder: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
-        let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
+        let (out, err) = (
+            folder.join(format!("{name}.out")),
+            folder.join(format!("{name}.err")),
+        );
         let mut command = command(args, env);
         command.stdin(Stdio::null());
-        command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        command
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&err).unwrap());
         let child = command.spawn().unwrap();
         Self { child, out, err }
     }
@@ -90,11 +116,17 @@ impl Program {
     /// Waits for the first line of its output, which tells in JSON that it is ready.
     pub async fn ready(&mut self) -> Value {
         let line = until("the program's line that it is ready", async || {
-            let line = self.output().split_once('\n').map(|(line, _)| line.to_owned());
+            let line = self
+                .output()
+                .split_once('\n')
+                .map(|(line, _)| line.to_owned());
             if line.is_none()
                 && let Some(status) = self.child.try_wait().unwrap()
             {
-                panic!("the program ended before it was ready ({status}): {}", self.messages());
+                panic!(
+                    "the program ended before it was ready ({status}): {}",
+                    self.messages()
+                );
             }
             line
         });
@@ -129,7 +161,9 @@ impl Program {
     /// Waits until it has ended.
     pub async fn ended(&mut self) -> ExitStatus {
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.unwrap_or_else(|_| panic!("the program does not end: {}", self.messages())).unwrap()
+        ended
+            .unwrap_or_else(|_| panic!("the program does not end: {}", self.messages()))
+            .unwrap()
     }
 
     /// Whether it still runs.

@@ -44,8 +44,16 @@ impl Simulator {
         args.extend(options);
         let mut program = Program::start(folder, "provider", &args, &[]);
         let ready = program.ready().await;
-        let url = ready["url"].as_str().expect("the simulator's line has a url").to_owned();
-        Self { program, journal, http: Http::new(), url }
+        let url = ready["url"]
+            .as_str()
+            .expect("the simulator's line has a url")
+            .to_owned();
+        Self {
+            program,
+            journal,
+            http: Http::new(),
+            url,
+        }
     }
 
     /// Has it do these things wrong from now on; what is not named stays.
@@ -57,19 +65,24 @@ impl Simulator {
 
     /// Has it do nothing wrong from now on.
     pub async fn no_faults(&self) {
-        self.http.post(&format!("{}/__reset", self.url), &[], "").await.unwrap();
+        self.http
+            .post(&format!("{}/__reset", self.url), &[], "")
+            .await
+            .unwrap();
     }
 
     /// Everything that it billed, oldest first, with lines cut by nothing: it is never killed before its end.
     pub fn lines(&self) -> Vec<Line> {
         let text = std::fs::read_to_string(&self.journal).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// How many requests it billed.
     pub fn billed(&self) -> usize {
         let text = std::fs::read(&self.journal).unwrap();
-        text.iter().filter(|byte| **byte == b'\n').count()
+        text.split(|byte| *byte == b'\n').count() - 1
     }
 
     /// Ends it.

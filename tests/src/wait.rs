@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a condition may take: far more than it needs, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Between two looks at a condition.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -20,9 +20,4 @@ pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T
     };
     let waited = tokio::time::timeout(PATIENCE, looking).await;
     waited.unwrap_or_else(|_| panic!("waited {} s in vain: {what}", PATIENCE.as_secs()))
-}
-
-/// The pace of a load, not a wait for something to have happened.
-pub async fn pause(pace: Duration) {
-    tokio::time::sleep(pace).await;
 }

@@ -98,7 +98,11 @@ impl Plan {
 
     /// The same with the usual log: for many calls.
     pub fn quiet(engine: Engine) -> Self {
-        Self { engine, env: Vec::new(), provider: Vec::new() }
+        Self {
+            engine,
+            env: Vec::new(),
+            provider: Vec::new(),
+        }
     }
 
     /// The same with a setting.
@@ -121,10 +125,23 @@ impl Gateway {
     pub async fn start(folder: &Path, name: &str, args: &[&str], env: &[(&str, &str)]) -> Self {
         let mut program = Program::start(folder, name, args, env);
         let ready = program.ready().await;
-        let text = |name: &str| ready[name].as_str().unwrap_or_else(|| panic!("no {name}: {ready}"));
+        let text = |name: &str| {
+            ready[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("no {name}: {ready}"))
+        };
         let (url, admin_url) = (text("url").to_owned(), text("admin_url").to_owned());
-        let operator_key = ready["operator_key"].as_str().unwrap_or_default().to_owned();
-        Self { program, ready, url, admin_url, operator_key }
+        let operator_key = ready["operator_key"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        Self {
+            program,
+            ready,
+            url,
+            admin_url,
+            operator_key,
+        }
     }
 
     /// A text of the line that it printed.
@@ -141,14 +158,27 @@ impl World {
 
     /// A world.
     pub async fn start(plan: Plan) -> Self {
-        let folder = tempfile::Builder::new().prefix("tollgate-world-").tempdir().unwrap();
+        let folder = tempfile::Builder::new()
+            .prefix("tollgate-world-")
+            .tempdir()
+            .unwrap();
         let options: Vec<&str> = plan.provider.iter().map(String::as_str).collect();
         let simulator = Simulator::start(folder.path(), &options).await;
         let cluster = (plan.engine == Engine::Postgres).then(Cluster::start);
         let gateway = begin(&folder, &plan, &simulator, (cluster.as_ref(), 0)).await;
         let operator = Control::new(&gateway.admin_url, &gateway.operator_key);
         let (starts, tenants) = (AtomicUsize::new(1), AtomicUsize::new(0));
-        Self { simulator, gateway, operator, plan, folder, cluster, starts, tenants, is_closed: false }
+        Self {
+            simulator,
+            gateway,
+            operator,
+            plan,
+            folder,
+            cluster,
+            starts,
+            tenants,
+            is_closed: false,
+        }
     }
 
     /// The folder of all that the world's programs write.
@@ -159,6 +189,13 @@ impl World {
     /// The gateway's data directory.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The cluster of a world on PostgreSQL.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster
+            .as_ref()
+            .expect("this world is not on PostgreSQL")
     }
 
     /// Kills the gateway and starts it anew on the same store.
@@ -183,7 +220,11 @@ impl World {
     pub async fn stop_gateway(&mut self) {
         self.gateway.program.ask_to_end().await;
         let status = self.gateway.program.ended().await;
-        assert!(status.success(), "the gateway ends with {status}: {}", self.gateway.program.messages());
+        assert!(
+            status.success(),
+            "the gateway ends with {status}: {}",
+            self.gateway.program.messages()
+        );
     }
 
     /// A new tenant with a caller's key.
@@ -193,10 +234,18 @@ impl World {
         let made = self.operator.post("/tenants", &json!({"name": name})).await;
         let id = made["id"].as_str().unwrap().to_owned();
         let control = self.operator.of_tenant(&id);
-        let key = control.post("/keys", &json!({"name": "application", "role": "caller"})).await;
+        let key = control
+            .post("/keys", &json!({"name": "application", "role": "caller"}))
+            .await;
         let caller = Caller::new(&self.gateway.url, key["key"].as_str().unwrap());
         let key_id = key["id"].as_str().unwrap().to_owned();
-        Tenant { id, control, caller, key_id, provider_url: self.simulator.url.clone() }
+        Tenant {
+            id,
+            control,
+            caller,
+            key_id,
+            provider_url: self.simulator.url.clone(),
+        }
     }
 
     /// A tenant as it is reached after a restart.
@@ -213,7 +262,10 @@ impl World {
             let control = self.operator.of_tenant(tenant["id"].as_str().unwrap());
             for integration in control.list("/integrations").await {
                 let id = integration["id"].as_str().unwrap().to_owned();
-                let integration = Integration { id, control: control.clone() };
+                let integration = Integration {
+                    id,
+                    control: control.clone(),
+                };
                 integration.holds_are_gone().await;
             }
         }
@@ -260,8 +312,15 @@ impl World {
     /// Fails if anything that was written holds the canary.
     pub fn canary_is_nowhere(&self) {
         let mut found = found_in(self.folder.path());
-        found.extend(self.cluster.iter().flat_map(|cluster| found_in(&cluster.folder)));
-        assert!(found.is_empty(), "the canary credential stands in {found:?}");
+        found.extend(
+            self.cluster
+                .iter()
+                .flat_map(|cluster| found_in(&cluster.folder)),
+        );
+        assert!(
+            found.is_empty(),
+            "the canary credential stands in {found:?}"
+        );
     }
 }
 
@@ -281,39 +340,68 @@ async fn begin(
 ) -> Gateway {
     let data_dir = folder.path().join("data");
     let data_dir = data_dir.to_str().unwrap();
-    let mut env: Vec<(&str, &str)> = plan.env.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let mut env: Vec<(&str, &str)> = plan
+        .env
+        .iter()
+        .map(|(name, value)| (&**name, &**value))
+        .collect();
     let name = format!("gateway-{start}");
     let Some(cluster) = cluster else {
-        let place = ["--listen", "127.0.0.1:0", "--data-dir", data_dir, "--provider-url", &simulator.url];
+        let place = [
+            "--listen",
+            "127.0.0.1:0",
+            "--data-dir",
+            data_dir,
+            "--provider-url",
+            &simulator.url,
+        ];
         let args = [&["dev", "--json"], &place[..]].concat();
         return Gateway::start(folder.path(), &name, &args, &env).await;
     };
     env.push(("TOLLGATE__STORE__URL", &cluster.url));
     env.push(("TOLLGATE__PROVIDERS__ALLOW_LOOPBACK", "true"));
-    let mut operator_key = String::new();
-    if start == 0 {
+    let operator_key = if start == 0 {
         let init = run(&["init", "--json", "--data-dir", data_dir], &env, "").await;
         assert_eq!(init.code, Some(0), "{} {}", init.out, init.err);
         let made: Value = serde_json::from_str(&init.out).unwrap();
-        operator_key = made["operator_key"].as_str().unwrap().to_owned();
-    }
-    let place = ["--data-dir", data_dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        made["operator_key"].as_str().unwrap().to_owned()
+    } else {
+        String::new()
+    };
+    let place = [
+        "--data-dir",
+        data_dir,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
     let args = [&["serve", "--json"], &place[..]].concat();
     let gateway = Gateway::start(folder.path(), &name, &args, &env).await;
-    Gateway { operator_key, ..gateway }
+    Gateway {
+        operator_key,
+        ..gateway
+    }
 }
 
 impl Tenant {
     /// An enabled integration with the canary credential; `more` has its limits and settings.
     pub async fn integration(&self, provider_type: &str, name: &str, more: &Value) -> Integration {
         let integration = self.created(provider_type, name, more).await;
-        integration.control.act(&format!("/integrations/{}/enable", integration.id)).await;
+        integration
+            .control
+            .act(&format!("/integrations/{}/enable", integration.id))
+            .await;
         integration
     }
 
     /// The same, not enabled.
     pub async fn created(&self, provider_type: &str, name: &str, more: &Value) -> Integration {
-        let path = if provider_type == "anthropic" { "" } else { "/v1" };
+        let path = if provider_type == "anthropic" {
+            ""
+        } else {
+            "/v1"
+        };
         let mut body = json!({
             "name": name,
             "provider_type": provider_type,
@@ -321,16 +409,22 @@ impl Tenant {
             "config": {"base_url": format!("{}{path}", self.provider_url)},
         });
         for (member, value) in more.as_object().into_iter().flatten() {
-            match value {
-                Value::Object(config) if member == "config" => {
-                    body["config"].as_object_mut().unwrap().extend(config.clone());
+            match (member.as_str(), value.as_object()) {
+                ("config", Some(config)) => {
+                    body["config"]
+                        .as_object_mut()
+                        .unwrap()
+                        .extend(config.clone());
                 }
-                value => body[member] = value.clone(),
+                (member, _) => body[member] = value.clone(),
             }
         }
         let made = self.control.post("/integrations", &body).await;
         let id = made["id"].as_str().unwrap().to_owned();
-        Integration { id, control: self.control.clone() }
+        Integration {
+            id,
+            control: self.control.clone(),
+        }
     }
 
     /// An enabled OpenAI integration.
@@ -362,12 +456,16 @@ impl Tenant {
 impl Integration {
     /// Its record.
     pub async fn record(&self) -> Value {
-        self.control.get(&format!("/integrations/{}", self.id)).await
+        self.control
+            .get(&format!("/integrations/{}", self.id))
+            .await
     }
 
     /// Its limits, and what of them is used and held.
     pub async fn limits(&self) -> Value {
-        self.control.get(&format!("/integrations/{}/limits", self.id)).await
+        self.control
+            .get(&format!("/integrations/{}/limits", self.id))
+            .await
     }
 
     /// What its month has cost, in nano-dollars.
@@ -377,21 +475,31 @@ impl Integration {
 
     /// Waits until none of its calls holds anything.
     pub async fn holds_are_gone(&self) {
-        until(&format!("no hold of the integration {}", self.id), async || {
-            let limits = self.limits().await;
-            let budget = limits["budget"]["held_usd"].as_str().map_or(0, nanos_of_usd);
-            (budget == 0 && limits["tokens"]["held"].as_i64().unwrap_or_default() == 0).then_some(())
-        })
+        until(
+            &format!("no hold of the integration {}", self.id),
+            async || {
+                let limits = self.limits().await;
+                let budget = limits["budget"]["held_usd"]
+                    .as_str()
+                    .map_or(0, nanos_of_usd);
+                (budget == 0 && limits["tokens"]["held"].as_i64().unwrap_or_default() == 0)
+                    .then_some(())
+            },
+        )
         .await;
     }
 
     /// Changes it.
     pub async fn update(&self, patch: &Value) -> Value {
-        self.control.patch(&format!("/integrations/{}", self.id), patch).await
+        self.control
+            .patch(&format!("/integrations/{}", self.id), patch)
+            .await
     }
 
     /// Enables or disables it.
     pub async fn act(&self, verb: &str) -> Value {
-        self.control.act(&format!("/integrations/{}/{verb}", self.id)).await
+        self.control
+            .act(&format!("/integrations/{}/{verb}", self.id))
+            .await
     }
 }

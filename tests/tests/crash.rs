@@ -13,13 +13,17 @@ const CLIENTS: usize = 12;
 /// Calls of every shape, so that a kill meets each of them in each of its phases.
 fn body_of(call: usize) -> (&'static str, Value) {
     let messages = json!([{"role": "user", "content": "one two three four"}]);
-    let chat = |stream: bool| {
-        json!({"model": "gpt-4o-mini", "messages": messages, "max_tokens": 8, "stream": stream})
-    };
+    let chat = |stream: bool| json!({"model": "gpt-4o-mini", "messages": messages, "max_tokens": 8, "stream": stream});
     match call % 4 {
         0 | 1 => ("/v1/chat/completions", chat(call % 4 == 1)),
-        2 => ("/v1/messages", json!({"model": "claude-haiku-4-5", "messages": messages, "max_tokens": 8})),
-        _ => ("/v1/embeddings", json!({"model": "text-embedding-3-small", "input": "one two"})),
+        2 => (
+            "/v1/messages",
+            json!({"model": "claude-haiku-4-5", "messages": messages, "max_tokens": 8}),
+        ),
+        _ => (
+            "/v1/embeddings",
+            json!({"model": "text-embedding-3-small", "input": "one two"}),
+        ),
     }
 }
 
@@ -49,10 +53,14 @@ fn calls_before(kill: usize) -> usize {
 }
 
 async fn is_killed(engine: Engine, kills: usize) {
-    let plan = Plan::on(engine).provider("--latency-ms=2").provider("--chunk-interval-ms=1");
+    let plan = Plan::on(engine)
+        .provider("--latency-ms=2")
+        .provider("--chunk-interval-ms=1");
     let mut world = World::start(plan).await;
     let tenant = world.tenant().await;
-    tenant.openai(&json!({"budget_limit_cents": 1_000_000, "token_limit_month": 1_000_000_000})).await;
+    tenant
+        .openai(&json!({"budget_limit_cents": 1_000_000, "token_limit_month": 1_000_000_000}))
+        .await;
     tenant.anthropic(&json!({})).await;
     for kill in 0..kills {
         let reached: Tenant = world.again(&tenant);
@@ -69,18 +77,35 @@ async fn is_killed(engine: Engine, kills: usize) {
     let lines = world.simulator.lines();
     let rows = world.close().await;
     let join = Join::of(&lines, &rows);
-    let interrupted = rows.iter().filter(|row| row.error() == "interrupted").count();
-    let unbilled = join.unbilled.get("interrupted").copied().unwrap_or_default();
+    let interrupted = rows
+        .iter()
+        .filter(|row| row.error() == "interrupted")
+        .count();
+    let unbilled = join
+        .unbilled
+        .get("interrupted")
+        .copied()
+        .unwrap_or_default();
     eprintln!(
         "{kills} kills: {} billed requests, {} rows, {interrupted} interrupted, of which {unbilled} never reached the provider",
         lines.len(),
         rows.len()
     );
-    assert!(join.unbilled.keys().all(|code| code == "interrupted"), "rows without a request: {:?}", join.unbilled);
-    assert!(interrupted > 0, "no kill met a call in flight: the test proves nothing");
+    assert!(
+        join.unbilled.keys().all(|code| code == "interrupted"),
+        "rows without a request: {:?}",
+        join.unbilled
+    );
+    assert!(
+        interrupted > 0,
+        "no kill met a call in flight: the test proves nothing"
+    );
     for row in rows.iter().filter(|row| row.error() == "interrupted") {
         assert_eq!(row.usage_source, "estimated", "{row:?}");
-        assert!(row.cost_nanos > 0 && row.cost_nanos >= row.held_nanos, "charged less than held: {row:?}");
+        assert!(
+            row.cost_nanos > 0 && row.cost_nanos >= row.held_nanos,
+            "charged less than held: {row:?}"
+        );
     }
 }
 

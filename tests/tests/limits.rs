@@ -79,7 +79,10 @@ async fn refusals_must_be_free(integration: &Integration, caller: &Caller, tries
     }
     assert_eq!(last.status, 402, "{}", last.text());
     let after = integration.limits().await;
-    assert_eq!((&before["budget"], &before["tokens"]), (&after["budget"], &after["tokens"]));
+    assert_eq!(
+        (&before["budget"], &before["tokens"]),
+        (&after["budget"], &after["tokens"])
+    );
     last
 }
 
@@ -94,8 +97,15 @@ async fn a_budget_is_never_passed(engine: Engine) {
     let refused = refusals_must_be_free(&integration, &tenant.caller, 20).await;
     let (limit, settled) = (cents * 10_000_000, integration.used_nanos().await);
     let hold = nanos_of_usd(refused.tollgate()["asked"].as_str().unwrap());
-    assert!(settled <= limit, "{settled} of {limit} nano-dollars are spent");
-    assert!(limit - settled < hold, "{} are left, and a call holds {hold}", limit - settled);
+    assert!(
+        settled <= limit,
+        "{settled} of {limit} nano-dollars are spent"
+    );
+    assert!(
+        limit - settled < hold,
+        "{} are left, and a call holds {hold}",
+        limit - settled
+    );
     assert!((900..1_100).contains(&statuses[&200]), "{statuses:?}");
     let summary = tenant.control.get("/telemetry/usage-summary").await;
     let rows = world.close().await;
@@ -103,7 +113,11 @@ async fn a_budget_is_never_passed(engine: Engine) {
     assert_eq!(rows.iter().map(|row| row.cost_nanos).sum::<i64>(), settled);
     let blocked = rows.iter().filter(|row| row.is_refused()).count();
     assert_eq!(summary["blocked_count"], json!(blocked), "{summary}");
-    assert_eq!(nanos_of_usd(summary["total_cost_usd"].as_str().unwrap()), settled, "{summary}");
+    assert_eq!(
+        nanos_of_usd(summary["total_cost_usd"].as_str().unwrap()),
+        settled,
+        "{summary}"
+    );
 }
 
 async fn tokens_are_never_passed(engine: Engine) {
@@ -114,10 +128,16 @@ async fn tokens_are_never_passed(engine: Engine) {
     let statuses = storm(&tenant.caller).await;
     integration.holds_are_gone().await;
     let refused = refusals_must_be_free(&integration, &tenant.caller, 20).await;
-    let settled = integration.limits().await["tokens"]["used"].as_i64().unwrap();
+    let settled = integration.limits().await["tokens"]["used"]
+        .as_i64()
+        .unwrap();
     let hold = refused.tollgate()["asked"].as_i64().unwrap();
     assert!(settled <= limit, "{settled} of {limit} tokens are used");
-    assert!(limit - settled < hold, "{} are left, and a call holds {hold}", limit - settled);
+    assert!(
+        limit - settled < hold,
+        "{} are left, and a call holds {hold}",
+        limit - settled
+    );
     let rows = world.close().await;
     must_be_booked(&rows, TRIES + 20, statuses[&200]);
     let tokens: u64 = rows.iter().map(|row| row.tokens_in + row.tokens_out).sum();

@@ -29,7 +29,10 @@ async fn errors_of_the_provider_pass_through_as_they_are_and_cost_nothing() {
         let faults = json!({"error_rate": 1.0, "error_status": status, "retry_after_s": 7});
         world.simulator.faults(&faults).await;
         let direct = Caller::new(&world.simulator.url, "any key will do");
-        for (path, body) in [("/v1/chat/completions", call()), ("/v1/messages", message())] {
+        for (path, body) in [
+            ("/v1/chat/completions", call()),
+            ("/v1/messages", message()),
+        ] {
             let answer = tenant.caller.post(path, &[], body.to_string()).await;
             assert_eq!(answer.status, status, "{}", answer.text());
             assert_eq!(answer.header("x-tollgate-origin"), "provider");
@@ -46,7 +49,11 @@ async fn errors_of_the_provider_pass_through_as_they_are_and_cost_nothing() {
             }
             assert_eq!(ours, theirs, "the body is the provider's own");
             let row = tenant.row(answer.header("x-tollgate-call-id")).await;
-            assert_eq!((&row["error_code"], &row["tokens_out"]), (&json!(code), &json!(0)), "{row}");
+            assert_eq!(
+                (&row["error_code"], &row["tokens_out"]),
+                (&json!(code), &json!(0)),
+                "{row}"
+            );
             assert_eq!(row["cost_usd"], "0.000000000", "{row}");
         }
     }
@@ -57,16 +64,29 @@ async fn errors_of_the_provider_pass_through_as_they_are_and_cost_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_refuses_the_stored_credential_is_not_the_callers_fault() {
-    let world = World::start(Plan::on(Engine::Sqlite).provider("--require-key=sk-another-key")).await;
+    let world =
+        World::start(Plan::on(Engine::Sqlite).provider("--require-key=sk-another-key")).await;
     let tenant = world.tenant().await;
     for (integration, path, body) in [
-        (tenant.openai(&json!({})).await, "/v1/chat/completions", call()),
-        (tenant.anthropic(&json!({})).await, "/v1/messages", message()),
+        (
+            tenant.openai(&json!({})).await,
+            "/v1/chat/completions",
+            call(),
+        ),
+        (
+            tenant.anthropic(&json!({})).await,
+            "/v1/messages",
+            message(),
+        ),
     ] {
         let answer = tenant.caller.post(path, &[], body.to_string()).await;
         assert_eq!(answer.status, 502, "{}", answer.text());
         assert_eq!(answer.header("x-should-retry"), "false");
-        assert!(answer.text().contains("upstream_auth_failed"), "{}", answer.text());
+        assert!(
+            answer.text().contains("upstream_auth_failed"),
+            "{}",
+            answer.text()
+        );
         assert_eq!(answer.header("x-tollgate-origin"), "gateway");
         let record = until("the integration in error", async || {
             let record = integration.record().await;
@@ -80,7 +100,11 @@ async fn a_provider_that_refuses_the_stored_credential_is_not_the_callers_fault(
         assert_eq!(next.header("x-should-retry"), "false");
     }
     let rows = world.close().await;
-    assert!(rows.iter().all(|row| row.cost_nanos == 0 && row.tokens_in == 0), "{rows:?}");
+    assert!(
+        rows.iter()
+            .all(|row| row.cost_nanos == 0 && row.tokens_in == 0),
+        "{rows:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,10 +115,17 @@ async fn a_provider_that_never_answers_is_charged_at_what_was_held() {
     tenant.openai(&json!({})).await;
     tenant.anthropic(&json!({})).await;
     world.simulator.faults(&json!({"hang": true})).await;
-    for (path, body) in [("/v1/chat/completions", call()), ("/v1/messages", message())] {
+    for (path, body) in [
+        ("/v1/chat/completions", call()),
+        ("/v1/messages", message()),
+    ] {
         let answer = tenant.caller.post(path, &[], body.to_string()).await;
         assert_eq!(answer.status, 504, "{}", answer.text());
-        assert!(answer.text().contains("upstream_timeout"), "{}", answer.text());
+        assert!(
+            answer.text().contains("upstream_timeout"),
+            "{}",
+            answer.text()
+        );
         assert_eq!(answer.header("x-should-retry"), "false");
         let row = tenant.row(answer.header("x-tollgate-call-id")).await;
         assert_eq!(row["usage_source"], "estimated", "{row}");
@@ -116,8 +147,16 @@ async fn an_answer_that_breaks_off_is_charged_and_never_looks_whole() {
     for bytes in [0, 1, 100] {
         world.simulator.faults(&json!({"cut_after": bytes})).await;
         let body = call().to_string();
-        if let Ok(answer) = tenant.caller.attempt("/v1/chat/completions", &[], body).await {
-            assert!(answer.status >= 500, "cut after {bytes} bytes: {}", answer.text());
+        if let Ok(answer) = tenant
+            .caller
+            .attempt("/v1/chat/completions", &[], body)
+            .await
+        {
+            assert!(
+                answer.status >= 500,
+                "cut after {bytes} bytes: {}",
+                answer.text()
+            );
             assert_eq!(answer.header("x-should-retry"), "false");
         }
     }
@@ -135,7 +174,10 @@ async fn an_answer_without_usage_is_counted_and_not_free() {
     tenant.openai(&json!({})).await;
     tenant.anthropic(&json!({})).await;
     world.simulator.faults(&json!({"no_usage": true})).await;
-    for (path, body) in [("/v1/chat/completions", call()), ("/v1/messages", message())] {
+    for (path, body) in [
+        ("/v1/chat/completions", call()),
+        ("/v1/messages", message()),
+    ] {
         for stream in [false, true] {
             let mut body = body.clone();
             body["stream"] = json!(stream);
@@ -158,7 +200,12 @@ async fn a_provider_that_cannot_be_reached_costs_nothing() {
     let integration = tenant.openai(&json!({"budget_limit_cents": 1_000})).await;
     world.simulator.stop().await;
     let answer = tenant.caller.chat(&call()).await;
-    assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unreachable"), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (502, "upstream_unreachable"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(integration.used_nanos().await, 0);
     let rows = world.close().await;
     assert!(rows.iter().all(|row| row.cost_nanos == 0), "{rows:?}");
@@ -170,12 +217,21 @@ async fn cached_and_reasoning_tokens_are_priced_as_such_and_counted_once() {
     let tenant = world.tenant().await;
     tenant.openai(&json!({})).await;
     tenant.anthropic(&json!({})).await;
-    world.simulator.faults(&json!({"cached_tokens": 2, "reasoning_tokens": 4})).await;
-    for (path, body) in [("/v1/chat/completions", call()), ("/v1/messages", message())] {
+    world
+        .simulator
+        .faults(&json!({"cached_tokens": 2, "reasoning_tokens": 4}))
+        .await;
+    for (path, body) in [
+        ("/v1/chat/completions", call()),
+        ("/v1/messages", message()),
+    ] {
         for stream in [false, true] {
             let mut body = body.clone();
             body["stream"] = json!(stream);
-            assert_eq!(tenant.caller.post(path, &[], body.to_string()).await.status, 200);
+            assert_eq!(
+                tenant.caller.post(path, &[], body.to_string()).await.status,
+                200
+            );
         }
     }
     let rows = world.close().await;
@@ -183,7 +239,11 @@ async fn cached_and_reasoning_tokens_are_priced_as_such_and_counted_once() {
     for row in rows {
         assert_eq!((row.tokens_in, row.tokens_out), (3, 5), "{row:?}");
         let tokens: Value = serde_json::from_str(row.tokens_by_class.as_str().unwrap()).unwrap();
-        assert_eq!((&tokens["input"], &tokens["cached_input"]), (&json!(1), &json!(2)), "{row:?}");
+        assert_eq!(
+            (&tokens["input"], &tokens["cached_input"]),
+            (&json!(1), &json!(2)),
+            "{row:?}"
+        );
         assert_eq!(row.cost_nanos, tollgate_tests::cost_of(&row), "{row:?}");
     }
 }

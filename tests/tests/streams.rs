@@ -14,9 +14,14 @@ struct Face {
 }
 
 fn words(event: &str, member: &str) -> u64 {
-    let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) else { return 0 };
+    let Some(data) = event.lines().find_map(|line| line.strip_prefix("data: ")) else {
+        return 0;
+    };
     let json: Value = serde_json::from_str(data).unwrap_or_default();
-    let text = json.pointer(member).and_then(Value::as_str).unwrap_or_default();
+    let text = json
+        .pointer(member)
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     u64::try_from(text.split_whitespace().count()).unwrap()
 }
 
@@ -79,8 +84,18 @@ async fn a_stream_that_its_caller_cuts_anywhere_is_read_on_and_booked_as_the_pro
         for events in 0..=length(&tenant, &face).await + 1 {
             let (call_id, ..) = cut_after(&tenant, &face, events).await;
             let row = tenant.row(&call_id).await;
-            let seen = (&row["usage_source"], &row["tokens_in"], &row["tokens_out"], &row["error_code"]);
-            let expected = (&json!("provider"), &json!(3), &json!(TOKENS_OUT), &Value::Null);
+            let seen = (
+                &row["usage_source"],
+                &row["tokens_in"],
+                &row["tokens_out"],
+                &row["error_code"],
+            );
+            let expected = (
+                &json!("provider"),
+                &json!(3),
+                &json!(TOKENS_OUT),
+                &Value::Null,
+            );
             assert_eq!(seen, expected, "{} cut after {events} events", face.path);
         }
     }
@@ -107,7 +122,10 @@ async fn a_stream_that_is_cancelled_with_its_caller_costs_at_least_what_was_deli
             }
         }
     }
-    assert!(counted > TOKENS_OUT, "nothing was cancelled: the test proves nothing");
+    assert!(
+        counted > TOKENS_OUT,
+        "nothing was cancelled: the test proves nothing"
+    );
     world.close().await;
 }
 
@@ -126,12 +144,21 @@ async fn a_usage_chunk_reaches_the_caller_only_when_it_asked_for_one() {
         let (events, end) = stream.rest().await;
         assert_eq!(end, Next::End);
         assert_eq!(events.last().unwrap(), "data: [DONE]");
-        let without_choices = events.iter().filter(|event| event.contains(r#""choices":[]"#)).count();
+        let without_choices = events
+            .iter()
+            .filter(|event| event.contains(r#""choices":[]"#))
+            .count();
         assert_eq!(without_choices, usize::from(wants), "{body}: {events:?}");
-        let usages = events.iter().filter(|event| event.contains(r#""prompt_tokens""#)).count();
+        let usages = events
+            .iter()
+            .filter(|event| event.contains(r#""prompt_tokens""#))
+            .count();
         assert_eq!(usages, usize::from(wants), "{body}: {events:?}");
         let row = tenant.row(&call_id).await;
-        assert_eq!((&row["usage_source"], &row["tokens_out"]), (&json!("provider"), &json!(TOKENS_OUT)));
+        assert_eq!(
+            (&row["usage_source"], &row["tokens_out"]),
+            (&json!("provider"), &json!(TOKENS_OUT))
+        );
     }
     world.close().await;
 }
@@ -146,9 +173,17 @@ async fn a_stream_that_the_provider_cuts_ends_with_an_error_event_and_a_broken_c
             let stream = tenant.caller.open(face.path, &face.body).await;
             let call_id = stream.header("x-tollgate-call-id").to_owned();
             let (seen, end) = stream.rest().await;
-            assert_eq!(end, Next::Cut, "{}: a clean end looks like success: {seen:?}", face.path);
+            assert_eq!(
+                end,
+                Next::Cut,
+                "{}: a clean end looks like success: {seen:?}",
+                face.path
+            );
             let last = seen.last().unwrap();
-            let data = last.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+            let data = last
+                .lines()
+                .find_map(|line| line.strip_prefix("data: "))
+                .unwrap();
             let json: Value = serde_json::from_str(data).unwrap();
             assert!(json["error"]["message"].is_string(), "{last}");
             if face.path == "/v1/messages" {

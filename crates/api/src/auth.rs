@@ -30,7 +30,10 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let request_id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    let request_id = request
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.clone());
     let context = gate.identify(request.headers(), request_id).await?;
     context.must_be_allowed(gate.permission)?;
     request.extensions_mut().insert(context);
@@ -59,7 +62,9 @@ impl Gate {
         let now = app.now();
         let presented = presented_key(headers)?.ok_or_else(Problem::unauthorized)?;
         // Unknown, revoked, expired and suspended look the same from outside.
-        let known = app.identify(presented, now).map_err(|_refusal| Problem::unauthorized())?;
+        let known = app
+            .identify(presented, now)
+            .map_err(|_refusal| Problem::unauthorized())?;
         let named = named_tenant(headers)?;
         let tenant = match (known.key.role, &known.key.tenant_id) {
             (Role::Operator, _) => {
@@ -74,7 +79,13 @@ impl Gate {
             _ => return Err(AppError::NotFound("tenant").into()),
         };
         let actor = Actor::Key { id: known.key.id };
-        Ok(Context { actor, role: known.key.role, tenant, request_id, now })
+        Ok(Context {
+            actor,
+            role: known.key.role,
+            tenant,
+            request_id,
+            now,
+        })
     }
 }
 
@@ -82,7 +93,12 @@ impl Gate {
 fn presented_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut found = None;
     let bearers = headers.get_all(AUTHORIZATION).iter().map(bearer);
-    for key in bearers.chain(headers.get_all(API_KEY).iter().map(|value| value.to_str().ok())) {
+    for key in bearers.chain(
+        headers
+            .get_all(API_KEY)
+            .iter()
+            .map(|value| value.to_str().ok()),
+    ) {
         // What cannot be a key is an unknown one.
         let key = key.unwrap_or_default();
         if found.is_some_and(|earlier| earlier != key) {
@@ -106,7 +122,9 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
 /// The tenant that the request names; a text that can be no tenant's id is no tenant.
 fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Problem> {
     let mut named = headers.get_all(TENANT).iter();
-    let Some(first) = named.next() else { return Ok(None) };
+    let Some(first) = named.next() else {
+        return Ok(None);
+    };
     if named.any(|other| other != first) {
         return Err(Problem::new(
             StatusCode::BAD_REQUEST,
@@ -115,7 +133,9 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Problem> {
         ));
     }
     let tenant = first.to_str().ok().and_then(|text| text.parse().ok());
-    tenant.map(Some).ok_or_else(|| AppError::NotFound("tenant").into())
+    tenant
+        .map(Some)
+        .ok_or_else(|| AppError::NotFound("tenant").into())
 }
 
 #[cfg(test)]
@@ -136,17 +156,32 @@ mod tests {
     #[test]
     fn one_key_is_read_from_either_header() {
         assert_eq!(key(&[]), Ok(None));
-        assert_eq!(key(&[(AUTHORIZATION, "Bearer a")]), Ok(Some("a".to_owned())));
-        assert_eq!(key(&[(AUTHORIZATION, "bearer  a ")]), Ok(Some("a".to_owned())));
+        assert_eq!(
+            key(&[(AUTHORIZATION, "Bearer a")]),
+            Ok(Some("a".to_owned()))
+        );
+        assert_eq!(
+            key(&[(AUTHORIZATION, "bearer  a ")]),
+            Ok(Some("a".to_owned()))
+        );
         assert_eq!(key(&[(API_KEY, "a")]), Ok(Some("a".to_owned())));
-        assert_eq!(key(&[(API_KEY, "a"), (AUTHORIZATION, "Bearer a")]), Ok(Some("a".to_owned())));
+        assert_eq!(
+            key(&[(API_KEY, "a"), (AUTHORIZATION, "Bearer a")]),
+            Ok(Some("a".to_owned()))
+        );
     }
 
     #[test]
     fn two_different_keys_are_refused_wherever_they_stand() {
         let refused = Err(StatusCode::BAD_REQUEST);
         assert_eq!(key(&[(API_KEY, "a"), (AUTHORIZATION, "Bearer b")]), refused);
-        assert_eq!(key(&[(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")]), refused);
-        assert_eq!(key(&[(API_KEY, "a"), (AUTHORIZATION, "Basic YTpi")]), refused);
+        assert_eq!(
+            key(&[(AUTHORIZATION, "Bearer a"), (AUTHORIZATION, "Bearer b")]),
+            refused
+        );
+        assert_eq!(
+            key(&[(API_KEY, "a"), (AUTHORIZATION, "Basic YTpi")]),
+            refused
+        );
     }
 }

@@ -12,8 +12,8 @@ use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde_path_to_error::{Path as JsonPath, Segment};
 use tollgate_app::wording::without_values;
 use tollgate_core::period::{day_of, start_of_day};
@@ -50,7 +50,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         read.map_err(|rejected| {
             let text = rejected.body_text();
             let known = ["unknown field", "duplicate field", "missing field"];
-            let found = known.iter().find_map(|opening| text.split_once(opening).map(|at| (opening, at)));
+            let found = known
+                .iter()
+                .find_map(|opening| text.split_once(opening).map(|at| (opening, at)));
             let Some((opening, (_, rest))) = found else {
                 return bad_parameter("", "the query cannot be read");
             };
@@ -75,7 +77,11 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
 
 /// A problem with a query parameter.
 pub(crate) fn bad_parameter(name: &str, detail: &str) -> Problem {
-    let pointer = if name.is_empty() { String::new() } else { format!("?{name}") };
+    let pointer = if name.is_empty() {
+        String::new()
+    } else {
+        format!("?{name}")
+    };
     Problem::at(StatusCode::BAD_REQUEST, "invalid_query", pointer, detail)
 }
 
@@ -85,7 +91,11 @@ pub(crate) fn parameter<T: FromStr>(
     text: Option<&str>,
     expected: &str,
 ) -> Result<Option<T>, Problem> {
-    let read = |text: &str| text.parse().ok().ok_or_else(|| bad_parameter(name, &format!("give {expected}")));
+    let read = |text: &str| {
+        text.parse()
+            .ok()
+            .ok_or_else(|| bad_parameter(name, &format!("give {expected}")))
+    };
     text.map(read).transpose()
 }
 
@@ -94,8 +104,12 @@ const DAY_OR_TIME: &str = "a day (2026-11-22) or a time with its offset (2026-11
 /// Reads a day; a time stands for its day in UTC.
 pub(crate) fn day_parameter(name: &str, text: Option<&str>) -> Result<Option<Date>, Problem> {
     let read = |text: &str| {
-        let day = text.parse::<Timestamp>().map(day_of).or_else(|_no_time| text.parse::<Date>());
-        day.ok().ok_or_else(|| bad_parameter(name, &format!("give {DAY_OR_TIME}")))
+        let day = text
+            .parse::<Timestamp>()
+            .map(day_of)
+            .or_else(|_no_time| text.parse::<Date>());
+        day.ok()
+            .ok_or_else(|| bad_parameter(name, &format!("give {DAY_OR_TIME}")))
     };
     text.map(read).transpose()
 }
@@ -118,7 +132,8 @@ fn moment(
     let read = |text: &str| {
         let time = text.parse::<Timestamp>().ok();
         let day = || text.parse::<Date>().ok().and_then(&meant).map(start_of_day);
-        time.or_else(day).ok_or_else(|| bad_parameter(name, &format!("give {DAY_OR_TIME}")))
+        time.or_else(day)
+            .ok_or_else(|| bad_parameter(name, &format!("give {DAY_OR_TIME}")))
     };
     text.map(read).transpose()
 }
@@ -130,7 +145,8 @@ where
     D: Deserializer<'de>,
 {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error: T::Err| D::Error::custom(format_args!("give a fitting text: {error}")))
+    text.parse()
+        .map_err(|error: T::Err| D::Error::custom(format_args!("give a fitting text: {error}")))
 }
 
 /// Reads a text by its own rules, if it is there.
@@ -139,7 +155,9 @@ where
     T: FromStr<Err: std::fmt::Display>,
     D: Deserializer<'de>,
 {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     let parsed = text.parse().map(Some);
     parsed.map_err(|error: T::Err| D::Error::custom(format_args!("give a fitting text: {error}")))
 }
@@ -149,16 +167,29 @@ pub(crate) fn time_option<'de, D>(deserializer: D) -> Result<Option<Timestamp>, 
 where
     D: Deserializer<'de>,
 {
-    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let Some(text) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
     let needed = "give a time with its offset, for example 2026-11-22T10:00:00Z";
-    text.parse().map(Some).map_err(|_not_repeated: jiff::Error| D::Error::custom(needed))
+    text.parse()
+        .map(Some)
+        .map_err(|_not_repeated: jiff::Error| D::Error::custom(needed))
 }
 
 /// `application/json`, and types that end in `+json`, with whatever parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let essence = value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -240,14 +271,20 @@ mod tests {
         let (status, text) = refusal(r#"{"limits":[{"cents":1},{"cents":"sk-canary"}]}"#);
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(text.contains("/limits/1/cents"), "{text}");
-        assert!(text.contains("give i64") && !text.contains("canary"), "{text}");
+        assert!(
+            text.contains("give i64") && !text.contains("canary"),
+            "{text}"
+        );
     }
 
     #[test]
     fn an_unknown_name_is_placed_and_named() {
         let (status, text) = refusal(r#"{"limits":[{"cents":1,"cent":2}]}"#);
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(text.contains("unknown field `cent`") && text.contains("/limits/0/cent\""), "{text}");
+        assert!(
+            text.contains("unknown field `cent`") && text.contains("/limits/0/cent\""),
+            "{text}"
+        );
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Each operation is one file under `v1/<resource>/`, with its types, its handler and its
 //! documentation, and one row in `routes.rs`, where its permission stands beside it. To add one,
 //! write both; the description and the table of who may do what follow from them.
-#![expect(unused_qualifications, reason = "utoipa's path macro qualifies what it is given")]
+#![expect(
+    unused_qualifications,
+    reason = "utoipa's path macro qualifies what it is given"
+)]
 
 mod auth;
 mod extract;
@@ -43,8 +46,13 @@ pub fn router_with(app: Arc<App>, extra: Router) -> Router {
         let handler = match route.permission {
             None => route.handler,
             Some(permission) => {
-                let gate = Gate { api: api.clone(), permission };
-                route.handler.route_layer(middleware::from_fn_with_state(gate, auth::guard))
+                let gate = Gate {
+                    api: api.clone(),
+                    permission,
+                };
+                route
+                    .handler
+                    .route_layer(middleware::from_fn_with_state(gate, auth::guard))
             }
         };
         router = router.route(route.path, handler);

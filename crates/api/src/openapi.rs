@@ -1,11 +1,13 @@
 //! The OpenAPI description, put together from what the handlers say of themselves.
 
-use tollgate_core::role::{Permission, Role};
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
+use tollgate_core::role::{Permission, Role};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
-use utoipa::openapi::schema::{Components, Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Components, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder, Required};
+use utoipa::openapi::{
+    Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuilder,
+};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::{FieldError, ProblemBody};
@@ -30,9 +32,16 @@ fn document() -> OpenApi {
         let operation = completed(described.operation, route.path, route.permission);
         paths.add_path_operation(described.path, described.methods, operation);
     }
-    components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
-    components.schemas.insert(FieldError::name().into_owned(), FieldError::schema());
-    components.add_security_scheme(SCHEME, SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    components
+        .schemas
+        .insert(ProblemBody::name().into_owned(), ProblemBody::schema());
+    components
+        .schemas
+        .insert(FieldError::name().into_owned(), FieldError::schema());
+    components.add_security_scheme(
+        SCHEME,
+        SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
+    );
     let about = InfoBuilder::new()
         .title("Tollgate")
         .version(env!("CARGO_PKG_VERSION"))
@@ -41,13 +50,23 @@ fn document() -> OpenApi {
              lists are pages of `data` with a `next_cursor`; money is a decimal text of dollars with \
              nine places (`*_usd`) or whole cents (`*_cents`); times are RFC 3339 in UTC.",
         ));
-    OpenApiBuilder::new().info(about.build()).paths(paths).components(Some(components)).build()
+    OpenApiBuilder::new()
+        .info(about.build())
+        .paths(paths)
+        .components(Some(components))
+        .build()
 }
 
 /// Adds what is the same for every operation.
 fn completed(mut operation: Operation, path: &str, permission: Option<Permission>) -> Operation {
-    let tag = path.strip_prefix("/api/v1/").and_then(|rest| rest.split('/').next());
-    operation.tags = Some(vec![tag.filter(|tag| !tag.contains('.')).unwrap_or("node").to_owned()]);
+    let tag = path
+        .strip_prefix("/api/v1/")
+        .and_then(|rest| rest.split('/').next());
+    operation.tags = Some(vec![
+        tag.filter(|tag| !tag.contains('.'))
+            .unwrap_or("node")
+            .to_owned(),
+    ]);
     if permission.is_none() {
         operation.security = Some(Vec::new());
         return operation;
@@ -57,10 +76,15 @@ fn completed(mut operation: Operation, path: &str, permission: Option<Permission
         .name("x-tollgate-tenant")
         .parameter_in(ParameterIn::Header)
         .required(Required::False)
-        .description(Some("The tenant that an operator acts on; other keys have their own."))
+        .description(Some(
+            "The tenant that an operator acts on; other keys have their own.",
+        ))
         .schema(Some(Object::with_type(Type::String)))
         .build();
-    operation.parameters.get_or_insert_default().push(tenant.into());
+    operation
+        .parameters
+        .get_or_insert_default()
+        .push(tenant.into());
     let problem = ResponseBuilder::new()
         .description("What went wrong")
         .content(
@@ -68,8 +92,25 @@ fn completed(mut operation: Operation, path: &str, permission: Option<Permission
             Content::new(Some(Ref::from_schema_name(ProblemBody::name()))),
         )
         .build();
-    operation.responses.responses.insert("default".to_owned(), problem.into());
     operation
+        .responses
+        .responses
+        .insert("default".to_owned(), problem.into());
+    operation
+}
+
+/// A provider's credential on its way in.
+pub(crate) fn credential() -> Object {
+    let mut credential = ObjectBuilder::new()
+        .schema_type(SchemaType::Type(Type::Object))
+        .additional_properties(Some(Schema::Object(Object::with_type(Type::String))))
+        .description(Some(
+            "The provider's credential, sealed on arrival and never shown again; `GET /providers` \
+             tells its members.",
+        ))
+        .build();
+    credential.write_only = Some(true);
+    credential
 }
 
 /// A text that is one of a few.
@@ -132,13 +173,19 @@ mod tests {
             let methods = serde_json::json!(route.described.methods);
             let method = route.method.to_ascii_lowercase();
             assert_eq!(methods, serde_json::json!([method]), "{}", route.path);
-            assert!(route.described.operation.operation_id.is_some(), "{}", route.path);
+            assert!(
+                route.described.operation.operation_id.is_some(),
+                "{}",
+                route.path
+            );
         }
     }
 
     #[test]
     fn no_two_operations_have_the_same_id() {
-        let ids = routes::table().into_iter().filter_map(|route| route.described.operation.operation_id);
+        let ids = routes::table()
+            .into_iter()
+            .filter_map(|route| route.described.operation.operation_id);
         let mut ids: Vec<_> = ids.collect();
         let all = ids.len();
         ids.sort();

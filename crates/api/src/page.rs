@@ -29,7 +29,10 @@ impl<T> ListBody<T> {
 
     /// A list that is always one page.
     pub(crate) const fn whole(data: Vec<T>) -> Self {
-        Self { data, next_cursor: None }
+        Self {
+            data,
+            next_cursor: None,
+        }
     }
 }
 
@@ -44,7 +47,10 @@ pub(crate) fn asked(limit: Option<&str>, cursor: Option<&str>) -> Result<PageAsk
         let expected = "give the `next_cursor` of the page before, or nothing";
         cursor_in(text).ok_or_else(|| bad_parameter("cursor", expected))
     };
-    Ok(PageAsk { rows, after: cursor.map(read).transpose()? })
+    Ok(PageAsk {
+        rows,
+        after: cursor.map(read).transpose()?,
+    })
 }
 
 /// A cursor that nobody is tempted to read.
@@ -64,14 +70,29 @@ mod tests {
 
     #[test]
     fn a_cursor_comes_back_as_it_went() {
-        let cursor = Cursor { at_micros: -7, id: "é/+\"".to_owned() };
+        let cursor = Cursor {
+            at_micros: -7,
+            id: "é/+\"".to_owned(),
+        };
         let ask = asked(Some("200"), Some(&opaque(&cursor))).unwrap();
-        assert_eq!(ask, PageAsk { rows: 200, after: Some(cursor) });
+        assert_eq!(
+            ask,
+            PageAsk {
+                rows: 200,
+                after: Some(cursor)
+            }
+        );
     }
 
     #[test]
     fn a_page_that_cannot_be_is_refused() {
-        for (limit, cursor) in [("0", None), ("201", None), ("-1", None), ("1", Some("e30")), ("1", Some("!"))] {
+        for (limit, cursor) in [
+            ("0", None),
+            ("201", None),
+            ("-1", None),
+            ("1", Some("e30")),
+            ("1", Some("!")),
+        ] {
             assert!(asked(Some(limit), cursor).is_err(), "{limit} {cursor:?}");
         }
         assert_eq!(asked(None, None).unwrap().rows, PAGE_ROWS_DEFAULT);

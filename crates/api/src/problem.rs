@@ -70,12 +70,18 @@ impl Problem {
         code: &'static str,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { status, code, detail: detail.into(), errors: Vec::new() }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
     }
 
     /// The same for every key that does not work, whatever the reason.
     pub(crate) fn unauthorized() -> Self {
-        let detail = "no key, or one that does not work: send a live key as `Authorization: Bearer`";
+        let detail =
+            "no key, or one that does not work: send a live key as `Authorization: Bearer`";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", detail)
     }
 
@@ -87,25 +93,37 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Self {
         let (pointer, detail) = (pointer.into(), detail.into());
-        let whole = if pointer.is_empty() { detail.clone() } else { format!("{pointer}: {detail}") };
-        Self { errors: vec![FieldError { pointer, detail }], ..Self::new(status, code, whole) }
+        let whole = if pointer.is_empty() {
+            detail.clone()
+        } else {
+            format!("{pointer}: {detail}")
+        };
+        Self {
+            errors: vec![FieldError { pointer, detail }],
+            ..Self::new(status, code, whole)
+        }
     }
 
     /// A problem that only its status tells about.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
             StatusCode::NOT_FOUND => ("not_found", "there is nothing at this path"),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                ("method_not_allowed", "this path has other methods: the `allow` header names them")
-            }
+            StatusCode::METHOD_NOT_ALLOWED => (
+                "method_not_allowed",
+                "this path has other methods: the `allow` header names them",
+            ),
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ("body_too_large", "the body has more than 1 MiB: send less")
             }
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "send JSON, with `content-type: application/json`")
-            }
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => (
+                "unsupported_media_type",
+                "send JSON, with `content-type: application/json`",
+            ),
             _ if status.is_client_error() => ("bad_request", "the request cannot be read"),
-            _ => ("internal", "an internal error; the log has its cause under the request's id"),
+            _ => (
+                "internal",
+                "an internal error; the log has its cause under the request's id",
+            ),
         };
         Self::new(status, code, detail)
     }
@@ -182,7 +200,10 @@ pub(crate) async fn dress(mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
-    let problem = response.extensions_mut().remove::<Problem>().or_else(|| bare(&response));
+    let problem = response
+        .extensions_mut()
+        .remove::<Problem>()
+        .or_else(|| bare(&response));
     if let Some(problem) = problem {
         let kept = std::mem::take(response.headers_mut());
         response = problem.render(&path, &id);
@@ -208,10 +229,14 @@ fn bare(response: &Response) -> Option<Problem> {
 }
 
 fn request_id(request: &Request) -> String {
-    let given = request.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let given = request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|value| value.to_str().ok());
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let fits = |text: &&str| {
-        !text.is_empty() && text.len() <= REQUEST_ID_MAX && text.bytes().all(allowed)
-    };
-    given.filter(fits).map_or_else(cus_models::generate_uuid, str::to_owned)
+    let fits =
+        |text: &&str| !text.is_empty() && text.len() <= REQUEST_ID_MAX && text.bytes().all(allowed);
+    given
+        .filter(fits)
+        .map_or_else(cus_models::generate_uuid, str::to_owned)
 }

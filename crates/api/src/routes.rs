@@ -2,9 +2,9 @@
 
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tollgate_core::role::Permission;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::path::{HttpMethod, Operation};
 use utoipa::openapi::schema::Schema;
-use utoipa::openapi::RefOr;
 
 use crate::state::Api;
 
@@ -33,7 +33,12 @@ impl Described {
     fn by<D: utoipa::Path + utoipa::__dev::SchemaReferences>() -> Self {
         let mut schemas = Vec::new();
         D::schemas(&mut schemas);
-        Self { methods: D::methods(), path: D::path(), operation: D::operation(), schemas }
+        Self {
+            methods: D::methods(),
+            path: D::path(),
+            operation: D::operation(),
+            schemas,
+        }
     }
 }
 

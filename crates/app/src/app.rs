@@ -57,6 +57,9 @@ pub struct App {
     prices: PriceBook,
     directory: Directory,
     metering: Arc<Metering>,
+    /// Held from reading a changed thing to putting it into the directory, so that of two
+    /// refreshes the one that read later also puts later.
+    refreshing: tokio::sync::Mutex<()>,
     running: Mutex<Option<(Writer, Jobs)>>,
 }
 
@@ -112,6 +115,7 @@ impl App {
             prices: parts.prices,
             directory: Directory::default(),
             metering,
+            refreshing: tokio::sync::Mutex::default(),
             running: Mutex::new(None),
         });
         app.load(&rows);
@@ -223,6 +227,7 @@ impl App {
     }
 
     pub(crate) async fn refresh_tenant(&self, id: &TenantId) -> Result<(), AppError> {
+        let _turn = self.refreshing.lock().await;
         match self.store.operator().load_tenant(id).await? {
             Some(tenant) => self.directory.put_tenant(&tenant),
             None => self.directory.remove_tenant(id),
@@ -231,6 +236,7 @@ impl App {
     }
 
     pub(crate) async fn refresh_key(&self, id: KeyId) -> Result<(), AppError> {
+        let _turn = self.refreshing.lock().await;
         if let Some((digest, key)) = self.store.operator().load_key(id).await? {
             self.directory.put_key(digest, key);
         }
@@ -238,6 +244,7 @@ impl App {
     }
 
     pub(crate) async fn refresh_integration(&self, id: IntegrationId) -> Result<(), AppError> {
+        let _turn = self.refreshing.lock().await;
         match self.store.operator().load_integration(id).await? {
             Some((record, credential)) => {
                 let snapshot = Snapshot::read(record, credential.as_ref(), &self.url_policy)?;

@@ -99,9 +99,9 @@ impl World {
         self.folder.path()
     }
 
-    /// The operator, acting on no tenant.
+    /// The operator at the console, acting on no tenant.
     #[must_use]
-    pub fn operator(&self) -> Context {
+    pub fn console(&self) -> Context {
         Context {
             actor: Actor::Console,
             role: Role::Operator,
@@ -116,7 +116,7 @@ impl World {
     pub fn acting_on(&self, tenant: &TenantId) -> Context {
         Context {
             tenant: Some(tenant.clone()),
-            ..self.operator()
+            ..self.console()
         }
     }
 
@@ -141,7 +141,7 @@ impl World {
             name: format!("Tenant {id}"),
         };
         self.app
-            .create_tenant(&self.operator(), new)
+            .create_tenant(&self.console(), new)
             .await
             .expect("a tenant");
         id
@@ -154,7 +154,7 @@ impl World {
 
     /// A new key of a tenant, or of the operator, with what is kept of it.
     pub async fn created_key(&self, tenant: Option<&TenantId>, role: Role) -> CreatedKey {
-        let context = tenant.map_or_else(|| self.operator(), |tenant| self.acting_on(tenant));
+        let context = tenant.map_or_else(|| self.console(), |tenant| self.acting_on(tenant));
         let name = format!("{role} key");
         let new = NewKey {
             name,
@@ -255,6 +255,17 @@ impl World {
         self.app.mark_credential_refused(id).await;
     }
 
+    /// Takes the store away, as an outage does. The world can only be left then.
+    pub async fn lose_store(&self) {
+        self.app.store.close().await;
+    }
+
+    /// Ends a world whose books can no longer be checked.
+    pub async fn leave(mut self) {
+        self.is_closed = true;
+        self.app.stop().await;
+    }
+
     /// Checks that no call is open and that the books are exact, then stops everything.
     pub async fn close(mut self) {
         self.is_closed = true;
@@ -268,7 +279,7 @@ impl World {
         }
         let books = self
             .app
-            .verify_ledger(&self.operator())
+            .verify_ledger(&self.console())
             .await
             .expect("a verification");
         assert!(books.is_exact(), "the books differ: {:?}", books.first);

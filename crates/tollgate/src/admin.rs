@@ -60,13 +60,24 @@ impl Admin {
     pub fn serve(app: Arc<App>, telemetry: Telemetry, listener: TcpListener) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (phase, seen) = watch::channel(Phase::Serving);
-        let scraped = Scraped { app: Arc::clone(&app), telemetry: Arc::new(telemetry) };
-        let extra = Router::new().route("/metrics", get(metrics)).with_state(scraped);
-        let router = tollgate_api::router_with(app, extra)
-            .layer(middleware::from_fn_with_state(seen.clone(), not_ready_while_draining));
+        let scraped = Scraped {
+            app: Arc::clone(&app),
+            telemetry: Arc::new(telemetry),
+        };
+        let extra = Router::new()
+            .route("/metrics", get(metrics))
+            .with_state(scraped);
+        let router = tollgate_api::router_with(app, extra).layer(middleware::from_fn_with_state(
+            seen.clone(),
+            not_ready_while_draining,
+        ));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, router, seen));
-        Ok(Self { address, phase, tasks })
+        Ok(Self {
+            address,
+            phase,
+            tasks,
+        })
     }
 
     /// Where it listens.
@@ -107,7 +118,10 @@ async fn accept(listener: TcpListener, router: Router, mut phase: watch::Receive
         }
     }
     drop(listener);
-    if tokio::time::timeout(STOP_PATIENCE, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(STOP_PATIENCE, graceful.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some requests were still being answered when the time to stop was up");
     }
     connections.shutdown().await;
@@ -142,7 +156,12 @@ async fn not_ready_while_draining(
         return next.run(request).await;
     }
     let kind = [(header::CONTENT_TYPE, "application/json")];
-    (StatusCode::SERVICE_UNAVAILABLE, kind, r#"{"status":"draining"}"#).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        kind,
+        r#"{"status":"draining"}"#,
+    )
+        .into_response()
 }
 
 async fn metrics(State(scraped): State<Scraped>) -> Response {

@@ -3,7 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
-use crate::commands::{completions, dev, doctor, init, integration, key, ledger, rollup, serve, tenant, usage};
+use crate::commands::{
+    completions, dev, doctor, init, integration, key, ledger, rollup, serve, tenant, usage,
+};
 use crate::{replay, simulate};
 
 /// The gate that your customers' LLM calls go through.
@@ -14,7 +16,12 @@ use crate::{replay, simulate};
 /// Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 denied, 5 conflict, 6 limit reached,
 /// 7 unreachable, 8 a check found something wrong.
 #[derive(Debug, Parser)]
-#[command(name = "tollgate", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "tollgate",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -61,6 +68,14 @@ pub struct Noun<V: Subcommand> {
     /// Whom to ask.
     #[command(flatten)]
     pub remote: Remote,
+    /// How to print the answer.
+    #[command(flatten)]
+    pub form: Form,
+}
+
+/// How an answer is printed: for people, unless asked for JSON.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Form {
     /// Print JSON, as the API gave it
     #[arg(long, global = true)]
     pub json: bool,

@@ -42,7 +42,7 @@ pub struct Remote {
         help_heading = "Connection"
     )]
     pub url: String,
-    /// Where the access key comes from, if not from TOLLGATE_KEY: - is standard input
+    /// Where the access key comes from, if not from `TOLLGATE_KEY`: - is standard input
     #[arg(
         long,
         global = true,
@@ -61,7 +61,12 @@ pub struct Remote {
     )]
     pub key_file: Option<PathBuf>,
     /// The tenant to act on, with an operator's key
-    #[arg(long, global = true, value_name = "TENANT", help_heading = "Connection")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TENANT",
+        help_heading = "Connection"
+    )]
     pub tenant: Option<String>,
 }
 
@@ -75,7 +80,9 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,17 +117,21 @@ impl Client {
                 )
             })?,
         };
-        let mut header = HeaderValue::try_from(format!("Bearer {}", key.trim()))
-            .map_err(|_| Failure::new(Exit::Denied, "the access key has characters that no key has"))?;
+        let mut header =
+            HeaderValue::try_from(format!("Bearer {}", key.trim())).map_err(|_unfit| {
+                Failure::new(
+                    Exit::Denied,
+                    "the access key has characters that no key has",
+                )
+            })?;
         header.set_sensitive(true);
         let mut client = Self::without_key(&remote.url)?;
         client.key = Some(header);
         client.tenant = match &remote.tenant {
             None => None,
-            Some(tenant) => Some(
-                HeaderValue::try_from(tenant.as_str())
-                    .map_err(|_| Failure::usage("--tenant has characters that no tenant's id has"))?,
-            ),
+            Some(tenant) => Some(HeaderValue::try_from(tenant.as_str()).map_err(|_unfit| {
+                Failure::usage("--tenant has characters that no tenant's id has")
+            })?),
         };
         Ok(client)
     }
@@ -140,7 +151,9 @@ impl Client {
             matches!(uri.scheme_str(), Some("http" | "https")) && uri.authority().is_some()
         });
         if !is_usable {
-            return Err(Failure::usage("--url must be a URL, as http://127.0.0.1:8081"));
+            return Err(Failure::usage(
+                "--url must be a URL, as http://127.0.0.1:8081",
+            ));
         }
         Ok(Self {
             pool: Pool::builder(TokioExecutor::new()).build(connector),
@@ -176,16 +189,24 @@ impl Client {
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Failure> {
         let (status, answer) = self.exchange(method, path, body).await?;
         if !status.is_success() {
             return Err(refusal(status, &answer));
         }
         let text = String::from_utf8_lossy(&answer).into_owned();
         if text.is_empty() {
-            return Ok(Answer { text, json: Value::Null });
+            return Ok(Answer {
+                text,
+                json: Value::Null,
+            });
         }
-        let json = serde_json::from_str(&text).map_err(|_| {
+        let json = serde_json::from_str(&text).map_err(|_unfit| {
             let problem = "did not answer with JSON: is it Tollgate's control plane?";
             Failure::plain(format_args!("{} {problem}", self.url))
         })?;
@@ -198,8 +219,9 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let mut request =
-            Request::builder().method(method).uri(format!("{}{path}", self.url));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
         request = request.header(ACCEPT, "application/json");
         if let Some(key) = &self.key {
             request = request.header(AUTHORIZATION, key);
@@ -216,16 +238,24 @@ impl Client {
         };
         let request = request.body(Full::new(bytes)).map_err(Failure::usage)?;
         let answering = async {
-            let answer = self.pool.request(request).await.map_err(|error| self.unreachable(&error))?;
+            let answer = self
+                .pool
+                .request(request)
+                .await
+                .map_err(|error| self.unreachable(&error))?;
             let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await;
             let body = body.map_err(|error| self.unreachable(error.as_ref()))?;
             Ok((status, body.to_bytes()))
         };
-        tokio::time::timeout(ANSWER_PATIENCE, answering).await.unwrap_or_else(|_| {
-            let message = format!("{} did not answer in time", self.url);
-            Err(Failure::new(Exit::Unreachable, message))
-        })
+        tokio::time::timeout(ANSWER_PATIENCE, answering)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("{} did not answer in time", self.url);
+                Err(Failure::new(Exit::Unreachable, message))
+            })
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
@@ -252,7 +282,9 @@ pub fn read_secret(prompt: &str) -> Result<String, Failure> {
     }
     let trimmed = text.trim();
     if trimmed.is_empty() {
-        return Err(Failure::usage("standard input was empty where a secret was expected"));
+        return Err(Failure::usage(
+            "standard input was empty where a secret was expected",
+        ));
     }
     Ok(trimmed.to_owned())
 }
@@ -260,24 +292,35 @@ pub fn read_secret(prompt: &str) -> Result<String, Failure> {
 /// A text as a part of a path or of a query.
 #[must_use]
 pub fn encoded(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            out.push('%');
+            for half in [byte >> 4, byte & 0x0f] {
+                let digit = char::from_digit(u32::from(half), 16).unwrap_or('0');
+                out.push(digit.to_ascii_uppercase());
+            }
         }
-        out
-    })
+    }
+    out
 }
 
 /// A query of the parameters that are given.
 #[must_use]
 pub fn query(parameters: &[(&str, Option<String>)]) -> String {
     let given = parameters.iter().filter_map(|(name, value)| {
-        value.as_ref().map(|value| format!("{name}={}", encoded(value)))
+        value
+            .as_ref()
+            .map(|value| format!("{name}={}", encoded(value)))
     });
     let given: Vec<String> = given.collect();
-    if given.is_empty() { String::new() } else { format!("?{}", given.join("&")) }
+    if given.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", given.join("&"))
+    }
 }
 
 /// What a status means to whoever ran the command.
@@ -330,7 +373,11 @@ mod tests {
             (503, Exit::Unreachable),
         ];
         for (status, exit) in table {
-            assert_eq!(exit_of(StatusCode::from_u16(status).unwrap()), exit, "{status}");
+            assert_eq!(
+                exit_of(StatusCode::from_u16(status).unwrap()),
+                exit,
+                "{status}"
+            );
         }
     }
 
@@ -338,16 +385,27 @@ mod tests {
     fn a_problem_is_told_in_its_own_words() {
         let body = br#"{"detail":"there is no such key","request_id":"r-1"}"#;
         let failure = refusal(StatusCode::NOT_FOUND, body);
-        assert_eq!(failure, Failure::new(Exit::NotFound, "there is no such key"));
+        assert_eq!(
+            failure,
+            Failure::new(Exit::NotFound, "there is no such key")
+        );
         let failure = refusal(StatusCode::INTERNAL_SERVER_ERROR, body);
         assert_eq!(failure.message, "there is no such key (request r-1)");
-        assert!(refusal(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
+        assert!(
+            refusal(StatusCode::BAD_GATEWAY, b"<html>")
+                .message
+                .contains("502")
+        );
     }
 
     #[test]
     fn what_is_asked_for_cannot_change_the_path() {
         assert_eq!(encoded("a/../b?c=d&é"), "a%2F..%2Fb%3Fc%3Dd%26%C3%A9");
-        let asked = query(&[("from", Some("2026-01-01".into())), ("to", None), ("x", Some("&".into()))]);
+        let asked = query(&[
+            ("from", Some("2026-01-01".into())),
+            ("to", None),
+            ("x", Some("&".into())),
+        ]);
         assert_eq!(asked, "?from=2026-01-01&x=%26");
         assert_eq!(query(&[("from", None)]), "");
     }

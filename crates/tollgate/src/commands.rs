@@ -14,7 +14,7 @@ pub mod usage;
 
 use serde_json::Value;
 
-use crate::cli::Command;
+use crate::cli::{Command, Form};
 use crate::client::Answer;
 use crate::output::{self, Column, Exit, Failure};
 use crate::replay::ReplayError;
@@ -37,7 +37,9 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Simulate(args) => simulate::run(args).await.map_err(Failure::plain),
         Command::Replay(args) => {
             let key = environment::read("TOLLGATE_KEY");
-            replay::run_command(args, key).await.map_err(|error| of_replay(&error))
+            replay::run_command(args, key)
+                .await
+                .map_err(|error| of_replay(&error))
         }
         Command::Completions(args) => completions::run(&args),
     }
@@ -47,7 +49,10 @@ fn of_replay(error: &ReplayError) -> Failure {
     let exit = match error {
         ReplayError::NoKey => Exit::Denied,
         ReplayError::Option(_) => Exit::Usage,
-        _ => Exit::Failure,
+        ReplayError::Plan(_)
+        | ReplayError::Io(_)
+        | ReplayError::Broken(_)
+        | ReplayError::CallsFailed { .. } => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
 }
@@ -62,18 +67,18 @@ enum Shown<'a> {
 }
 
 /// Prints an answer: as it came, or for people.
-fn show(answer: &Answer, is_json: bool, shown: Shown<'_>) -> Result<(), Failure> {
-    if is_json {
+fn show(answer: &Answer, form: Form, shown: Shown<'_>) -> Result<(), Failure> {
+    if form.json {
         return output::print(&answer.text);
     }
     let answer = &answer.json;
     match shown {
         Shown::Card => output::print(&output::card(answer)),
         Shown::List(columns) => {
-            let rows = match answer.get("data").unwrap_or(answer) {
-                Value::Array(rows) => rows.as_slice(),
-                _ => &[],
-            };
+            let rows = answer
+                .get("data")
+                .and_then(Value::as_array)
+                .map_or(&[][..], Vec::as_slice);
             if rows.is_empty() {
                 output::say("there is none");
                 return Ok(());
@@ -100,6 +105,9 @@ pub struct Paging {
 
 impl Paging {
     fn parameters(&self) -> [(&'static str, Option<String>); 2] {
-        [("limit", self.limit.map(|limit| limit.to_string())), ("cursor", self.cursor.clone())]
+        [
+            ("limit", self.limit.map(|limit| limit.to_string())),
+            ("cursor", self.cursor.clone()),
+        ]
     }
 }

@@ -45,12 +45,18 @@ fn usage(error: &clap::Error) -> Exit {
     if let Err(failure) = error.print() {
         output::say(failure);
     }
-    if error.use_stderr() { Exit::Usage } else { Exit::Done }
+    if error.use_stderr() {
+        Exit::Usage
+    } else {
+        Exit::Done
+    }
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
     install_tls()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(commands::run(cli.command));
     // A prompt or a log that nobody reads must not hold the program back.
     runtime.shutdown_background();
@@ -61,5 +67,5 @@ fn run(cli: Cli) -> Result<(), Failure> {
 fn install_tls() -> Result<(), Failure> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let installed = provider.install_default();
-    installed.map_err(|_| Failure::plain("the cryptography of TLS was installed twice"))
+    installed.map_err(|_installed| Failure::plain("the cryptography of TLS was installed twice"))
 }

@@ -52,7 +52,10 @@ pub struct Failure {
 impl Failure {
     /// A failure with its code and its message.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into() }
+        Self {
+            exit,
+            message: message.into(),
+        }
     }
 
     /// A failure that no other code describes.
@@ -67,7 +70,10 @@ impl Failure {
 
     /// A check that found what it looked for; what it found is printed already.
     pub const fn check() -> Self {
-        Self { exit: Exit::CheckFailed, message: String::new() }
+        Self {
+            exit: Exit::CheckFailed,
+            message: String::new(),
+        }
     }
 
     /// Says what was being done to which file when reading or writing failed.
@@ -93,10 +99,11 @@ impl From<io::Error> for Failure {
 /// Writes lines to standard output. A reader that has gone away, such as `head`, is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
-        true => out.flush(),
-        false => out.write_all(b"\n").and_then(|()| out.flush()),
-    });
+    let line_end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = [text, line_end]
+        .iter()
+        .try_for_each(|part| out.write_all(part.as_bytes()));
+    let written = written.and_then(|()| out.flush());
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
@@ -121,13 +128,21 @@ impl Column {
     /// A column of text, at a JSON pointer of each row.
     #[must_use]
     pub const fn text(heading: &'static str, pointer: &'static str) -> Self {
-        Self { heading, pointer, alignment: CellAlignment::Left }
+        Self {
+            heading,
+            pointer,
+            alignment: CellAlignment::Left,
+        }
     }
 
     /// A column of numbers, at a JSON pointer of each row.
     #[must_use]
     pub const fn number(heading: &'static str, pointer: &'static str) -> Self {
-        Self { heading, pointer, alignment: CellAlignment::Right }
+        Self {
+            heading,
+            pointer,
+            alignment: CellAlignment::Right,
+        }
     }
 }
 
@@ -137,7 +152,11 @@ pub fn table(columns: &[Column], rows: &[Value]) -> String {
     let mut table = plain_table();
     table.set_header(columns.iter().map(|column| column.heading));
     for row in rows {
-        table.add_row(columns.iter().map(|column| cell(row.pointer(column.pointer))));
+        table.add_row(
+            columns
+                .iter()
+                .map(|column| cell(row.pointer(column.pointer))),
+        );
     }
     for (place, column) in columns.iter().enumerate() {
         if let Some(shown) = table.column_mut(place) {
@@ -153,7 +172,12 @@ pub fn card(object: &Value) -> String {
     let mut table = plain_table();
     let mut lines = flat("", object);
     // What a reader looks for first comes first; the rest keeps its order.
-    lines.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    lines.sort_by_key(|(name, _)| {
+        FIRST
+            .iter()
+            .position(|first| first == name)
+            .unwrap_or(FIRST.len())
+    });
     for (name, value) in lines {
         table.add_row([name, value]);
     }
@@ -181,16 +205,18 @@ pub fn trimmed(table: &Table) -> String {
 }
 
 fn flat(prefix: &str, value: &Value) -> Vec<(String, String)> {
-    match value {
-        Value::Object(members) if !members.is_empty() => members
-            .iter()
-            .flat_map(|(name, value)| {
-                let name = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                flat(&name, value)
-            })
-            .collect(),
-        other => vec![(prefix.to_owned(), cell(Some(other)))],
-    }
+    let Some(members) = value.as_object().filter(|members| !members.is_empty()) else {
+        return vec![(prefix.to_owned(), cell(Some(value)))];
+    };
+    let below = members.iter().flat_map(|(name, value)| {
+        let name = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        flat(&name, value)
+    });
+    below.collect()
 }
 
 /// A value as it stands in a cell; control characters, which a name may not have but a broken
@@ -214,7 +240,10 @@ mod tests {
 
     #[test]
     fn a_table_has_no_borders_and_aligns_numbers_right() {
-        let columns = [Column::text("NAME", "/name"), Column::number("LIMIT", "/limits/cents")];
+        let columns = [
+            Column::text("NAME", "/name"),
+            Column::number("LIMIT", "/limits/cents"),
+        ];
         let rows = [
             json!({"name": "openai", "limits": {"cents": 5}}),
             json!({"name": "a", "limits": {"cents": 12_000}}),
@@ -230,7 +259,8 @@ mod tests {
 
     #[test]
     fn a_card_names_what_is_nested() {
-        let object = json!({"id": "t-1", "budget": {"limit_cents": 10, "used_usd": "0.1"}, "at": null});
+        let object =
+            json!({"id": "t-1", "budget": {"limit_cents": 10, "used_usd": "0.1"}, "at": null});
         insta::assert_snapshot!(card(&object), @r"
         id                  t-1
         at                  -

@@ -76,7 +76,10 @@ pub struct StoreSettings {
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { url: None, max_connections: 16 }
+        Self {
+            url: None,
+            max_connections: 16,
+        }
     }
 }
 
@@ -95,7 +98,11 @@ impl ProviderSettings {
     #[must_use]
     pub fn policy(&self) -> UrlPolicy {
         UrlPolicy {
-            loopback: if self.allow_loopback { Loopback::Allowed } else { Loopback::Refused },
+            loopback: if self.allow_loopback {
+                Loopback::Allowed
+            } else {
+                Loopback::Refused
+            },
             allowed_hosts: self
                 .allowed_hosts
                 .iter()
@@ -148,7 +155,7 @@ impl Settings {
     pub fn load(flags: &Flags) -> Result<Self, Failure> {
         let (path, presence) = flags.file();
         let text = match std::fs::read_to_string(&path) {
-            Ok(text) => Some((path, text)),
+            Ok(text) => Some(text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => match presence {
                 Presence::Optional => None,
                 Presence::Required => {
@@ -161,7 +168,8 @@ impl Settings {
             },
             Err(error) => return Err(Failure::file("read", &path, &error)),
         };
-        let read = Self::read(text, environment::settings(), flags);
+        let file = text.as_deref().map(|text| (path.as_path(), text));
+        let read = Self::read(file, environment::settings(), flags);
         read.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))
     }
 
@@ -173,26 +181,35 @@ impl Settings {
 
     /// Puts layers together; all mistakes of all layers come back at once.
     pub fn read(
-        file: Option<(PathBuf, String)>,
+        file: Option<(&Path, &str)>,
         environment: Vec<(String, String)>,
         flags: &Flags,
     ) -> Result<Self, Mistakes> {
-        let path = file.as_ref().map(|(path, _)| path.clone());
         let mut layers = Layers::default();
-        if let Some((path, text)) = &file {
+        if let Some((path, text)) = file {
             layers.add_file(path, text);
         }
         layers.add_environment(environment);
-        let folder = flags.data_dir.as_ref().map(|folder| folder.display().to_string());
+        let folder = flags
+            .data_dir
+            .as_ref()
+            .map(|folder| folder.display().to_string());
         layers.add_flag("--data-dir", "", "data_dir", folder);
         layers.add_flag("--listen", "gateway", "listen", flags.listen.clone());
-        layers.add_flag("--admin-listen", "admin", "listen", flags.admin_listen.clone());
+        layers.add_flag(
+            "--admin-listen",
+            "admin",
+            "listen",
+            flags.admin_listen.clone(),
+        );
         let top: Top = layers.own("");
         let gateway_listen: Listen = layers.own("gateway");
         let admin_listen: Listen = layers.own("admin");
         let vault: VaultSettings = layers.of_crate("vault");
         let settings = Self {
-            folder: top.data_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER)),
+            folder: top
+                .data_dir
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_FOLDER)),
             gateway_listen: gateway_listen.listen,
             gateway: layers.of_crate("gateway"),
             admin_listen: admin_listen.listen,
@@ -201,7 +218,7 @@ impl Settings {
             key_file: vault.key_file,
             providers: layers.of_crate("providers"),
             log: layers.of_crate("log"),
-            file: path,
+            file: file.map(|(path, _)| path.to_owned()),
         };
         layers.finish().map(|()| settings)
     }
@@ -228,11 +245,12 @@ impl Settings {
     /// The address of the store. It may hold a password: never show it.
     pub fn store_url(&self) -> Result<String, Failure> {
         match &self.store.url {
-            None => Ok(format!("sqlite:{}", self.folder.join("tollgate.db").display())),
+            None => Ok(format!(
+                "sqlite:{}",
+                self.folder.join("tollgate.db").display()
+            )),
             Some(StoreUrl::Plain(url)) => Ok(url.clone()),
-            Some(StoreUrl::Secret(reference)) => {
-                Ok(reference.read("store.url")?.trim().to_owned())
-            }
+            Some(StoreUrl::Secret(reference)) => Ok(reference.read("store.url")?.trim().to_owned()),
         }
     }
 }

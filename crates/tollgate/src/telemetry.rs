@@ -41,7 +41,9 @@ impl TryFrom<String> for Level {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match EnvFilter::try_new(&text) {
             Ok(_) if !text.is_empty() => Ok(Self(text)),
-            _ => Err("give error, warn, info, debug or trace, or levels by crate: info,tollgate_app=debug"),
+            _ => Err(
+                "give error, warn, info, debug or trace, or levels by crate: info,tollgate_app=debug",
+            ),
         }
     }
 }
@@ -59,9 +61,14 @@ pub enum LogFormat {
 
 /// Starts the log on standard error; `usual` is the level when none is set.
 pub fn start_log(settings: &LogSettings, usual: &str) -> Result<(), Failure> {
-    let level = settings.level.as_ref().map_or(usual, |level| level.0.as_str());
+    let level = settings
+        .level
+        .as_ref()
+        .map_or(usual, |level| level.0.as_str());
     let filter = EnvFilter::try_new(level).map_err(Failure::usage)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     let started = match settings.format {
         LogFormat::Json => builder.json().try_init(),
         LogFormat::Text => {
@@ -95,8 +102,16 @@ impl Telemetry {
         let ready_says = "Whether this node can take calls, by what that needs";
         registry.register("tollgate_ready", ready_says, Family::clone(&ready));
         let lag_says = "Rows in this node's journal that wait for the ledger";
-        registry.register("tollgate_ledger_lag_rows", lag_says, Gauge::clone(&lag_rows));
-        Self { registry, ready, lag_rows }
+        registry.register(
+            "tollgate_ledger_lag_rows",
+            lag_says,
+            Gauge::clone(&lag_rows),
+        );
+        Self {
+            registry,
+            ready,
+            lag_rows,
+        }
     }
 
     /// The metrics as Prometheus reads them.
@@ -108,7 +123,9 @@ impl Telemetry {
             ("ledger", readiness.ledger),
         ];
         for (check, is_well) in checks {
-            self.ready.get_or_create(&CheckLabels { check }).set(i64::from(is_well));
+            self.ready
+                .get_or_create(&CheckLabels { check })
+                .set(i64::from(is_well));
         }
         self.lag_rows.set(readiness.lag_rows);
         let mut text = String::new();

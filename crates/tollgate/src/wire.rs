@@ -44,7 +44,11 @@ pub struct Running {
 
 impl Running {
     /// Starts both edges over the use cases.
-    pub fn start(app: Arc<App>, settings: &Settings, listeners: Listeners) -> Result<Self, Failure> {
+    pub fn start(
+        app: Arc<App>,
+        settings: &Settings,
+        listeners: Listeners,
+    ) -> Result<Self, Failure> {
         let metrics = Arc::new(Metrics::default());
         let telemetry = Telemetry::new(&metrics);
         let admin = Admin::serve(Arc::clone(&app), telemetry, listeners.admin)?;
@@ -54,7 +58,11 @@ impl Running {
             metrics,
             listeners.gateway,
         )?;
-        Ok(Self { app, gateway, admin })
+        Ok(Self {
+            app,
+            gateway,
+            admin,
+        })
     }
 
     /// Where callers are served.
@@ -82,15 +90,25 @@ impl Running {
 /// Takes an address, or says why it cannot be had.
 pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program listens there: stop it, or name another address"
-            }
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address: name another",
-            io::ErrorKind::PermissionDenied => "this user may not: name a port above 1023",
-            _ => "name another address",
-        };
-        Failure::plain(format_args!("{who} cannot listen on {address} ({error}): {advice}"))
+        let advices = [
+            (
+                io::ErrorKind::AddrInUse,
+                "stop the program that listens there, or name another address",
+            ),
+            (
+                io::ErrorKind::AddrNotAvailable,
+                "this machine has no such address: name another",
+            ),
+            (
+                io::ErrorKind::PermissionDenied,
+                "this user may not: name a port above 1023",
+            ),
+        ];
+        let fits = advices.iter().find(|(kind, _)| *kind == error.kind());
+        let advice = fits.map_or("name another address", |(_, advice)| advice);
+        Failure::plain(format_args!(
+            "{who} cannot listen on {address} ({error}): {advice}"
+        ))
     })
 }
 
@@ -116,9 +134,17 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
 async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Failure> {
     make_folder(&settings.folder)?;
     let node = node_id(&settings.folder)?;
-    let options = OpenStore { max_connections: settings.store.max_connections, node };
-    let store = Store::open(&settings.store_url()?, options).await.map_err(|error| of_store(&error))?;
-    store.migrate(clock.now().wall).await.map_err(|error| of_store(&error))?;
+    let options = OpenStore {
+        max_connections: settings.store.max_connections,
+        node,
+    };
+    let store = Store::open(&settings.store_url()?, options)
+        .await
+        .map_err(|error| of_store(&error))?;
+    store
+        .migrate(clock.now().wall)
+        .await
+        .map_err(|error| of_store(&error))?;
     Ok(store)
 }
 
@@ -144,7 +170,10 @@ pub fn make_folder(folder: &Path) -> Result<(), Failure> {
     if folder.is_dir() {
         return Ok(());
     }
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let made = fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder);
     made.map_err(|error| Failure::file("make the folder", folder, &error))
 }
 
@@ -170,13 +199,19 @@ pub fn replace_private(
     name.push(".new");
     let beside = path.with_file_name(name);
     let attempt = || {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&beside)?;
         write(&mut file)?;
         file.flush()?;
         file.sync_all()?;
         fs::rename(&beside, path)?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
         fs::File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
     };
     attempt().map_err(|error| Failure::file("write", path, &error))
@@ -196,19 +231,27 @@ fn node_id(folder: &Path) -> Result<NodeId, Failure> {
     let path = folder.join(NODE_FILE);
     write_private(&path, |out| writeln!(out, "{}", NodeId::generate()))?;
     let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?;
-    text.trim().parse().map_err(|_| {
+    text.trim().parse().map_err(|_unfit| {
         let path = path.display();
-        Failure::plain(format_args!("{path} holds no node id: restore it, or delete it to begin as a new node"))
+        Failure::plain(format_args!(
+            "{path} holds no node id: restore it, or delete it to begin as a new node"
+        ))
     })
 }
 
 /// What the store says, with its exit code.
 pub fn of_store(error: &StoreError) -> Failure {
-    let exit = match error {
-        StoreError::Unavailable { .. } | StoreError::Contended { .. } => Exit::Unreachable,
-        StoreError::Locked { .. } => Exit::Conflict,
-        StoreError::InvalidUrl { .. } => Exit::Usage,
-        _ => Exit::Failure,
+    let exit = if matches!(
+        error,
+        StoreError::Unavailable { .. } | StoreError::Contended { .. }
+    ) {
+        Exit::Unreachable
+    } else if matches!(error, StoreError::Locked { .. }) {
+        Exit::Conflict
+    } else if matches!(error, StoreError::InvalidUrl { .. }) {
+        Exit::Usage
+    } else {
+        Exit::Failure
     };
     Failure::new(exit, format!("the store: {error}"))
 }
@@ -220,7 +263,7 @@ pub fn of_app(error: &AppError) -> Failure {
         AppError::Conflict { .. } => Exit::Conflict,
         AppError::Forbidden(_) => Exit::Denied,
         AppError::Unavailable(_) => Exit::Unreachable,
-        _ => Exit::Failure,
+        AppError::Invalid { .. } | AppError::Internal(_) => Exit::Failure,
     };
     let cause = std::error::Error::source(error);
     let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));

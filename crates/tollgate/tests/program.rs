@@ -1,5 +1,9 @@
 //! The program as people and scripts use it: its commands, its exit codes, and how it ends.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops where it fails"
+)]
 
 #[path = "program/gate.rs"]
 mod gate;
@@ -25,28 +29,56 @@ fn chat(tokens: u64) -> Value {
 
 /// What the ledger of the demo tenant adds up to.
 async fn summary(gate: &Gate) -> Value {
-    let (status, summary) = gate.ask("/api/v1/telemetry/usage-summary", "admin_key").await;
+    let (status, summary) = gate
+        .ask("/api/v1/telemetry/usage-summary", "admin_key")
+        .await;
     assert_eq!(status, StatusCode::OK, "{summary}");
     summary
 }
 
 async fn assert_books_exact(gate: &Gate) {
     let (status, report) = gate.ask("/api/v1/ledger/verify", "operator_key").await;
-    assert_eq!((status, &report["exact"]), (StatusCode::OK, &json!(true)), "{report}");
+    assert_eq!(
+        (status, &report["exact"]),
+        (StatusCode::OK, &json!(true)),
+        "{report}"
+    );
+}
+
+/// The members of the line of `dev --json`, in their documented order.
+fn assert_line_shape(said: &str) {
+    let parts = said.split("\":");
+    let found: Vec<&str> = parts.filter_map(|part| part.rsplit('"').next()).collect();
+    let names = [
+        "url",
+        "admin_url",
+        "operator_key",
+        "tenant_id",
+        "admin_key",
+        "caller_key",
+        "integrations",
+        "openai",
+        "anthropic",
+        "provider_url",
+        "data_dir",
+    ];
+    assert_eq!(found.get(..names.len()), Some(&names[..]), "{said}");
 }
 
 #[tokio::test]
 async fn dev_prints_one_line_and_a_call_goes_through_it_into_the_books() {
     let folder = tempdir().unwrap();
     let place = folder.path().to_str().unwrap();
-    let gate = Gate::start(&["dev", "--json", "--listen", "127.0.0.1:0", "--data-dir", place]).await;
-    let line: Vec<&str> = gate.line.split("\":").map(|part| part.rsplit('"').next().unwrap()).collect();
-    let names = [
-        "url", "admin_url", "operator_key", "tenant_id", "admin_key", "caller_key",
-        "integrations", "openai", "anthropic", "provider_url", "data_dir",
-    ];
-    assert_eq!(line.get(..names.len()), Some(&names[..]), "{}", gate.line);
-
+    let gate = Gate::start(&[
+        "dev",
+        "--json",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        place,
+    ])
+    .await;
+    assert_line_shape(&gate.line);
     let answer = gate.call("/v1/chat/completions", &chat(5)).await;
     assert_eq!(answer.status(), StatusCode::OK);
     assert_eq!(answer.headers()["x-tollgate-origin"], "provider");
@@ -57,16 +89,22 @@ async fn dev_prints_one_line_and_a_call_goes_through_it_into_the_books() {
     streamed["stream"] = json!(true);
     let stream = text(gate.call("/v1/chat/completions", &streamed).await).await;
     assert!(stream.trim_end().ends_with("data: [DONE]"), "{stream}");
-    assert!(!stream.contains("\"usage\":{"), "a usage that nobody asked for: {stream}");
+    assert!(
+        !stream.contains("\"usage\":{"),
+        "a usage that nobody asked for: {stream}"
+    );
 
     let mut message = chat(3);
-    message["model"] = json!("claude-sonnet-4-5");
+    message["model"] = json!("claude-sonnet-4-6");
     let message = text(gate.call("/v1/messages", &message).await).await;
     let message: Value = serde_json::from_str(&message).unwrap();
     assert_eq!(message["usage"]["output_tokens"], 3, "{message}");
 
     let summary = summary(&gate).await;
-    assert_eq!((&summary["total_calls"], &summary["total_tokens_out"]), (&json!(3), &json!(15)));
+    assert_eq!(
+        (&summary["total_calls"], &summary["total_tokens_out"]),
+        (&json!(3), &json!(15))
+    );
     assert_books_exact(&gate).await;
     let billed = std::fs::read_to_string(folder.path().join("provider-journal.jsonl")).unwrap();
     assert_eq!(billed.lines().count(), 3);
@@ -88,7 +126,12 @@ async fn a_demonstration_without_a_folder_leaves_nothing_behind() {
 async fn a_call_in_flight_ends_whole_when_the_program_is_asked_to_end() {
     let (folder, provider) = (tempdir().unwrap(), provider().await);
     let gate = Gate::dev(folder.path(), &provider.url()).await;
-    provider.set_faults(Faults { chunk_interval_ms: 20, ..Faults::default() }).unwrap();
+    provider
+        .set_faults(Faults {
+            chunk_interval_ms: 20,
+            ..Faults::default()
+        })
+        .unwrap();
     let mut streamed = chat(30);
     streamed["stream"] = json!(true);
     let answer = gate.call("/v1/chat/completions", &streamed).await;
@@ -111,7 +154,12 @@ async fn a_killed_program_comes_back_with_the_same_keys_and_books_what_was_in_fl
     assert_eq!(done.status(), StatusCode::OK);
     drop(text(done).await);
     // The provider has billed it, and will never answer.
-    provider.set_faults(Faults { hang: true, ..Faults::default() }).unwrap();
+    provider
+        .set_faults(Faults {
+            hang: true,
+            ..Faults::default()
+        })
+        .unwrap();
     let body = chat(9);
     tokio::select! {
         answer = gate.call("/v1/chat/completions", &body) => panic!("an answer: {}", answer.status()),
@@ -123,49 +171,129 @@ async fn a_killed_program_comes_back_with_the_same_keys_and_books_what_was_in_fl
 
     provider.set_faults(Faults::default()).unwrap();
     let gate = Gate::dev(folder.path(), &provider.url()).await;
-    for name in ["operator_key", "tenant_id", "admin_key", "caller_key", "integrations"] {
+    for name in [
+        "operator_key",
+        "tenant_id",
+        "admin_key",
+        "caller_key",
+        "integrations",
+    ] {
         assert_eq!(gate.ready[name], told[name], "{name} changed from {before}");
     }
-    let (_, history) = gate.ask("/api/v1/telemetry/usage-history", "admin_key").await;
+    let (_, history) = gate
+        .ask("/api/v1/telemetry/usage-history", "admin_key")
+        .await;
     let rows = history["data"].as_array().unwrap();
     let codes: Vec<&Value> = rows.iter().map(|row| &row["error_code"]).collect();
     assert_eq!(codes, [&json!("interrupted"), &Value::Null], "{history}");
-    assert_eq!(gate.call("/v1/chat/completions", &chat(1)).await.status(), StatusCode::OK);
+    assert_eq!(
+        gate.call("/v1/chat/completions", &chat(1)).await.status(),
+        StatusCode::OK
+    );
     assert_books_exact(&gate).await;
 }
 
 #[tokio::test]
-async fn a_program_that_is_set_up_serves_and_one_that_is_not_says_what_to_do() {
+async fn nothing_is_served_without_a_master_key_and_init_makes_one_once() {
     let folder = tempdir().unwrap();
     let place = folder.path().join("data");
     let place = place.to_str().unwrap();
-    let serve = ["serve", "--json", "--data-dir", place, "--listen", "127.0.0.1:0",
-        "--admin-listen", "127.0.0.1:0"];
-    let refused = run(&serve, &[], "").await;
+    let refused = run(&["serve", "--data-dir", place], &[], "").await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.err.contains("tollgate init"), "{refused:?}");
-
     let init = ["init", "--json", "--data-dir", place];
-    let made = run(&init, &[], "").await;
-    assert_eq!(made.code, Some(0), "{made:?}");
+    for is_first in [true, false] {
+        let made = run(&init, &[], "").await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let made: Value = serde_json::from_str(&made.out).unwrap();
+        assert_eq!(made["operator_key"].is_string(), is_first, "{made}");
+    }
+    let key_file = std::fs::metadata(folder.path().join("data/master.key")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&key_file.permissions()) & 0o777,
+        0o600
+    );
+    let checked = run(&["serve", "--check", "--data-dir", place], &[], "").await;
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+}
+
+#[tokio::test]
+async fn the_first_operator_makes_a_tenant_in_what_is_served() {
+    let folder = tempdir().unwrap();
+    let place = folder.path().to_str().unwrap();
+    let made = run(&["init", "--json", "--data-dir", place], &[], "").await;
     let made: Value = serde_json::from_str(&made.out).unwrap();
     let key = made["operator_key"].as_str().unwrap();
-    let again = run(&init, &[], "").await;
-    assert_eq!(again.code, Some(0), "{again:?}");
-    assert_eq!(serde_json::from_str::<Value>(&again.out).unwrap()["operator_key"], Value::Null);
-    assert_eq!(run(&["serve", "--check", "--data-dir", place], &[], "").await.code, Some(0));
-    assert_eq!(run(&["doctor", "--data-dir", place, "--url", "http://127.0.0.1:1"], &[], "").await.code, Some(0));
-
-    let gate = Gate::start(&serve).await;
-    let env = [("TOLLGATE_ADMIN_URL", gate.told("admin_url")), ("TOLLGATE_KEY", key)];
-    let made = run(&["tenant", "create", "Acme", "--id", "acme", "--json"], &env, "").await;
+    let gate = Gate::start(&[
+        "serve",
+        "--json",
+        "--data-dir",
+        place,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ])
+    .await;
+    let admin_url = gate.told("admin_url");
+    let env = [("TOLLGATE_ADMIN_URL", admin_url), ("TOLLGATE_KEY", key)];
+    let made = run(
+        &["tenant", "create", "Acme", "--id", "acme", "--json"],
+        &env,
+        "",
+    )
+    .await;
     assert_eq!(made.code, Some(0), "{made:?}");
-    assert_eq!(serde_json::from_str::<Value>(&made.out).unwrap()["id"], "acme");
+    assert_eq!(
+        serde_json::from_str::<Value>(&made.out).unwrap()["id"],
+        "acme"
+    );
+    let examined = run(
+        &["doctor", "--data-dir", place, "--url", admin_url],
+        &[],
+        "",
+    )
+    .await;
+    assert_eq!(examined.code, Some(0), "{examined:?}");
+    let metrics = gate.read("/metrics").await;
+    assert!(
+        metrics.contains("tollgate_ready{check=\"store\"} 1"),
+        "{metrics}"
+    );
     gate.ask_to_end().await;
     let (code, said) = gate.ended().await;
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("ready: gateway http://127.0.0.1:"), "{said}");
     assert!(!said.contains(key));
+}
+
+#[tokio::test]
+async fn the_doctor_finds_what_is_missing() {
+    let folder = tempdir().unwrap();
+    let place = folder.path().join("nothing");
+    let args = [
+        "doctor",
+        "--json",
+        "--url",
+        "http://127.0.0.1:1",
+        "--data-dir",
+    ];
+    let examined = run(
+        &[args.as_slice(), &[place.to_str().unwrap()]].concat(),
+        &[],
+        "",
+    )
+    .await;
+    assert_eq!(examined.code, Some(8), "{examined:?}");
+    let report: Value = serde_json::from_str(&examined.out).unwrap();
+    let failing = report["checks"].as_array().unwrap().iter();
+    let failing = failing
+        .filter(|check| check["state"] == "failing")
+        .map(|check| &check["check"]);
+    let failing: Vec<&Value> = failing.collect();
+    assert!(failing.contains(&&json!("master key")), "{report}");
+    assert!(failing.contains(&&json!("data directory")), "{report}");
+    assert!(!place.exists(), "a doctor changes nothing");
 }
 
 #[tokio::test]
@@ -177,18 +305,42 @@ async fn commands_end_with_the_documented_exit_codes() {
     let table: [(&str, &[&str], i32); 14] = [
         ("admin_key", &["usage", "summary"], 0),
         ("admin_key", &["integration", "limits", openai, "--json"], 0),
-        ("admin_key", &["integration", "update", openai, "--budget-cents", "0", "--rpm", "9"], 0),
+        (
+            "admin_key",
+            &[
+                "integration",
+                "update",
+                openai,
+                "--budget-cents",
+                "0",
+                "--rpm",
+                "9",
+            ],
+            0,
+        ),
         ("operator_key", &["ledger", "verify"], 0),
         ("operator_key", &["rollup", "rebuild"], 0),
         ("operator_key", &["key", "list", "--tenant", "demo"], 0),
         ("admin_key", &["integration", "sing"], 2),
-        ("admin_key", &["integration", "update", openai, "--rpm", "-1"], 2),
+        (
+            "admin_key",
+            &["integration", "update", openai, "--rpm", "-1"],
+            2,
+        ),
         ("admin_key", &["integration", "update", openai], 2),
         ("admin_key", &["key", "list", "--key", "tg_admin_canary"], 2),
         ("admin_key", &["integration", "get", missing], 3),
         ("admin_key", &["tenant", "list"], 4),
-        ("operator_key", &["tenant", "create", "Demo", "--id", "demo"], 5),
-        ("admin_key", &["usage", "summary", "--url", "http://127.0.0.1:1"], 7),
+        (
+            "operator_key",
+            &["tenant", "create", "Demo", "--id", "demo"],
+            5,
+        ),
+        (
+            "admin_key",
+            &["usage", "summary", "--url", "http://127.0.0.1:1"],
+            7,
+        ),
     ];
     for (key, args, code) in table {
         let ended = gate.command(key, args, "").await;
@@ -204,18 +356,36 @@ async fn commands_end_with_the_documented_exit_codes() {
 async fn a_credential_comes_from_standard_input_and_is_never_shown() {
     let (folder, provider) = (tempdir().unwrap(), provider().await);
     let gate = Gate::dev(folder.path(), &provider.url()).await;
-    let args = ["integration", "create", "second", "--provider-type", "openai", "--credential", "-",
-        "--base-url", &provider.url(), "--json"];
-    let made = gate.command("admin_key", &args, "sk-canary-0123456789\n").await;
+    let args = [
+        "integration",
+        "create",
+        "second",
+        "--provider-type",
+        "openai",
+        "--credential",
+        "-",
+        "--base-url",
+        &provider.url(),
+        "--json",
+    ];
+    let made = gate
+        .command("admin_key", &args, "sk-canary-0123456789\n")
+        .await;
     assert_eq!(made.code, Some(0), "{made:?}");
     let integration: Value = serde_json::from_str(&made.out).unwrap();
     assert_eq!(integration["credential"]["last4"], "6789");
     let id = integration["id"].as_str().unwrap();
-    let enabled = gate.command("admin_key", &["integration", "enable", id], "").await;
+    let enabled = gate
+        .command("admin_key", &["integration", "enable", id], "")
+        .await;
     assert!(enabled.out.contains("enabled"), "{enabled:?}");
-    let deleted = gate.command("admin_key", &["integration", "delete", id], "").await;
+    let deleted = gate
+        .command("admin_key", &["integration", "delete", id], "")
+        .await;
     assert_eq!(deleted.code, Some(0), "{deleted:?}");
-    let listed = gate.command("admin_key", &["integration", "list"], "").await;
+    let listed = gate
+        .command("admin_key", &["integration", "list"], "")
+        .await;
     assert!(!listed.out.contains("second"), "{listed:?}");
     for ended in [made, enabled, deleted, listed] {
         assert!(!format!("{ended:?}").contains("canary"), "{ended:?}");
@@ -228,7 +398,10 @@ async fn a_port_that_is_taken_is_told_and_another_control_plane_port_is_found() 
     let address = taken.local_addr().unwrap().to_string();
     let refused = run(&["dev", "--listen", &address], &[], "").await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.err.contains(&address) && refused.err.contains("name another"), "{refused:?}");
+    assert!(
+        refused.err.contains(&address) && refused.err.contains("name another"),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -240,8 +413,15 @@ async fn settings_with_mistakes_are_told_all_at_once() {
     let args = ["serve", "--config", file.to_str().unwrap()];
     let refused = run(&args, &env, "").await;
     assert_eq!(refused.code, Some(2), "{refused:?}");
-    let places = ["tollgate.toml:2:", "tollgate.toml:3:", "TOLLGATE__LOG__FORMAT:"];
-    assert!(places.iter().all(|place| refused.err.contains(place)), "{refused:?}");
+    let places = [
+        "tollgate.toml:2:",
+        "tollgate.toml:3:",
+        "TOLLGATE__LOG__FORMAT:",
+    ];
+    assert!(
+        places.iter().all(|place| refused.err.contains(place)),
+        "{refused:?}"
+    );
     let checked = run(&[args.as_slice(), &["--check"]].concat(), &env, "").await;
     assert_eq!(checked.code, Some(8), "{checked:?}");
 }

@@ -36,7 +36,14 @@ async fn every_route_lets_in_exactly_the_recorded_roles() {
                 allowed.push(role);
             }
         }
-        writeln!(table, "{:6} {:44} {}", route.method, route.path, allowed.join(" ")).unwrap();
+        writeln!(
+            table,
+            "{:6} {:44} {}",
+            route.method,
+            route.path,
+            allowed.join(" ")
+        )
+        .unwrap();
     }
     client.world.close().await;
     recorded::check("tests/recorded/routes.txt", &table);

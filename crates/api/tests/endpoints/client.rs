@@ -56,11 +56,20 @@ impl Client {
         }
     }
 
+    /// The same world, asked through another router.
+    pub(crate) fn through(self, router: Router) -> Self {
+        Self { router, ..self }
+    }
+
     /// A request without a key.
     pub(crate) fn ask(&self, method: &str, path: &str) -> Asking<'_> {
         let method: Method = method.parse().unwrap();
         let request = Request::builder().method(method).uri(path);
-        Asking { client: self, request, body: Body::empty() }
+        Asking {
+            client: self,
+            request,
+            body: Body::empty(),
+        }
     }
 
     /// A request of the tenant's admin.
@@ -89,16 +98,26 @@ impl Asking<'_> {
     }
 
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        Self { request: self.request.header(name, value), ..self }
+        Self {
+            request: self.request.header(name, value),
+            ..self
+        }
     }
 
     pub(crate) fn json(self, body: &Value) -> Self {
         let body = Body::from(body.to_string());
-        Self { request: self.request.header("content-type", "application/json"), body, ..self }
+        Self {
+            request: self.request.header("content-type", "application/json"),
+            body,
+            ..self
+        }
     }
 
     pub(crate) fn text(self, body: String) -> Self {
-        Self { body: Body::from(body), ..self }
+        Self {
+            body: Body::from(body),
+            ..self
+        }
     }
 
     pub(crate) async fn send(self) -> Answer {
@@ -108,7 +127,12 @@ impl Asking<'_> {
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Answer { status: head.status.as_u16(), headers: head.headers, text, json }
+        Answer {
+            status: head.status.as_u16(),
+            headers: head.headers,
+            text,
+            json,
+        }
     }
 }
 
@@ -124,10 +148,17 @@ impl Answer {
     #[track_caller]
     pub(crate) fn problem(self, status: u16, code: &str) -> Value {
         assert_eq!(self.status, status, "{}", self.text);
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{}", self.text);
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{}",
+            self.text
+        );
         assert_eq!(self.json["code"], code, "{}", self.text);
         assert_eq!(self.json["status"], status, "{}", self.text);
-        assert_eq!(self.json["request_id"], self.headers["x-request-id"].to_str().unwrap());
+        assert_eq!(
+            self.json["request_id"],
+            self.headers["x-request-id"].to_str().unwrap()
+        );
         self.json
     }
 }

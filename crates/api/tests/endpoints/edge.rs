@@ -11,15 +11,36 @@ async fn a_key_that_does_not_work_is_a_401_that_tells_nothing_more() {
     let none = client.ask("GET", path).send().await;
     assert_eq!(none.headers["www-authenticate"], "Bearer");
     let none = none.problem(401, "invalid_api_key");
-    for key in ["", "nonsense", "tg_admin_00000000000000000000000000000000000000"] {
-        let unknown = client.ask("GET", path).key(key).send().await.problem(401, "invalid_api_key");
+    for key in [
+        "",
+        "nonsense",
+        "tg_admin_00000000000000000000000000000000000000",
+    ] {
+        let unknown = client
+            .ask("GET", path)
+            .key(key)
+            .send()
+            .await
+            .problem(401, "invalid_api_key");
         assert_eq!(unknown["detail"], none["detail"]);
     }
-    let basic = client.ask("GET", path).header("authorization", "Basic YTpi").send().await;
+    let basic = client
+        .ask("GET", path)
+        .header("authorization", "Basic YTpi")
+        .send()
+        .await;
     basic.problem(401, "invalid_api_key");
-    let other = client.admin("GET", path).header("x-api-key", &client.viewer).send().await;
+    let other = client
+        .admin("GET", path)
+        .header("x-api-key", &client.viewer)
+        .send()
+        .await;
     other.problem(400, "conflicting_credentials");
-    let same = client.admin("GET", path).header("x-api-key", &client.admin).send().await;
+    let same = client
+        .admin("GET", path)
+        .header("x-api-key", &client.admin)
+        .send()
+        .await;
     same.json_of(200);
     client.world.close().await;
 }
@@ -28,7 +49,12 @@ async fn a_key_that_does_not_work_is_a_401_that_tells_nothing_more() {
 async fn a_key_stops_working_when_it_expires() {
     let client = Client::start().await;
     let body = json!({ "name": "short", "role": "viewer", "expires_at": "2026-11-22T10:01:00Z" });
-    let made = client.admin("POST", "/api/v1/keys").json(&body).send().await.json_of(201);
+    let made = client
+        .admin("POST", "/api/v1/keys")
+        .json(&body)
+        .send()
+        .await
+        .json_of(201);
     let key = made["key"].as_str().unwrap();
     let ask = || client.ask("GET", "/api/v1/integrations").key(key).send();
     ask().await.json_of(200);
@@ -40,10 +66,18 @@ async fn a_key_stops_working_when_it_expires() {
 #[tokio::test]
 async fn every_answer_has_a_request_id_and_a_fitting_one_of_the_caller_is_kept() {
     let client = Client::start().await;
-    let kept = client.ask("GET", "/livez").header("x-request-id", "abc-1.2_3").send().await;
+    let kept = client
+        .ask("GET", "/livez")
+        .header("x-request-id", "abc-1.2_3")
+        .send()
+        .await;
     assert_eq!(kept.headers["x-request-id"], "abc-1.2_3");
     for unfit in ["with space", "<script>", &"x".repeat(129)] {
-        let answer = client.ask("GET", "/livez").header("x-request-id", unfit).send().await;
+        let answer = client
+            .ask("GET", "/livez")
+            .header("x-request-id", unfit)
+            .send()
+            .await;
         assert_eq!(answer.headers["x-request-id"].len(), 36);
     }
     client.world.close().await;
@@ -52,8 +86,16 @@ async fn every_answer_has_a_request_id_and_a_fitting_one_of_the_caller_is_kept()
 #[tokio::test]
 async fn also_the_routers_own_errors_are_problem_documents() {
     let client = Client::start().await;
-    client.ask("GET", "/api/v1/nothing").send().await.problem(404, "not_found");
-    client.ask("GET", "/").send().await.problem(404, "not_found");
+    client
+        .ask("GET", "/api/v1/nothing")
+        .send()
+        .await
+        .problem(404, "not_found");
+    client
+        .ask("GET", "/")
+        .send()
+        .await
+        .problem(404, "not_found");
     let wrong = client.admin("PUT", "/api/v1/keys").send().await;
     assert_eq!(wrong.headers["allow"], "GET,HEAD,POST");
     let wrong = wrong.problem(405, "method_not_allowed");
@@ -66,12 +108,20 @@ async fn also_the_routers_own_errors_are_problem_documents() {
 async fn a_body_is_json_of_known_names_and_at_most_a_mebibyte() {
     let client = Client::start().await;
     let post = || client.admin("POST", "/api/v1/keys");
-    post().text("{}".to_owned()).send().await.problem(415, "unsupported_media_type");
+    post()
+        .text("{}".to_owned())
+        .send()
+        .await
+        .problem(415, "unsupported_media_type");
     let json = "content-type";
-    let broken = post().header(json, "application/json").text("{\"name\":".to_owned());
+    let broken = post()
+        .header(json, "application/json")
+        .text("{\"name\":".to_owned());
     broken.send().await.problem(400, "invalid_json");
     let large = format!("{{\"name\":\"{}\"}}", "x".repeat(1 << 20));
-    let large = post().header(json, "application/json; charset=utf-8").text(large);
+    let large = post()
+        .header(json, "application/json; charset=utf-8")
+        .text(large);
     large.send().await.problem(413, "body_too_large");
     let unknown = json!({ "name": "a", "role": "viewer", "rolle": "admin" });
     let unknown = post().json(&unknown).send().await.problem(422, "invalid");
@@ -80,8 +130,15 @@ async fn a_body_is_json_of_known_names_and_at_most_a_mebibyte() {
     let wrong = post().json(&wrong).send().await.problem(422, "invalid");
     assert_eq!(wrong["errors"][0]["pointer"], "/role");
     let text = wrong["detail"].as_str().unwrap();
-    assert!(text.contains("operator, admin, viewer, caller") && !text.contains("root"), "{text}");
-    let missing = post().json(&json!({ "name": "a" })).send().await.problem(422, "invalid");
+    assert!(
+        text.contains("operator, admin, viewer, caller") && !text.contains("root"),
+        "{text}"
+    );
+    let missing = post()
+        .json(&json!({ "name": "a" }))
+        .send()
+        .await
+        .problem(422, "invalid");
     assert_eq!(missing["errors"][0]["pointer"], "/role");
     client.world.close().await;
 }
@@ -89,11 +146,25 @@ async fn a_body_is_json_of_known_names_and_at_most_a_mebibyte() {
 #[tokio::test]
 async fn an_unknown_query_parameter_is_refused_by_name() {
     let client = Client::start().await;
-    let limt = client.admin("GET", "/api/v1/keys?limt=3").send().await.problem(400, "invalid_query");
+    let limt = client
+        .admin("GET", "/api/v1/keys?limt=3")
+        .send()
+        .await
+        .problem(400, "invalid_query");
     assert_eq!(limt["errors"][0]["pointer"], "?limt");
-    for query in ["limit=0", "limit=201", "limit=x", "cursor=x", "limit=1&limit=2"] {
+    for query in [
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "cursor=x",
+        "limit=1&limit=2",
+    ] {
         let path = format!("/api/v1/keys?{query}");
-        client.admin("GET", &path).send().await.problem(400, "invalid_query");
+        client
+            .admin("GET", &path)
+            .send()
+            .await
+            .problem(400, "invalid_query");
     }
     client.world.close().await;
 }
@@ -104,8 +175,50 @@ async fn a_node_tells_that_it_lives_and_is_ready_without_a_key() {
     assert_eq!(client.ask("GET", "/livez").send().await.text, "ok\n");
     let ready = client.ask("GET", "/readyz").send().await.json_of(200);
     assert_eq!(ready, json!({ "status": "ready" }));
-    let verbose = client.ask("GET", "/readyz?verbose").send().await.json_of(200);
+    let verbose = client
+        .ask("GET", "/readyz?verbose")
+        .send()
+        .await
+        .json_of(200);
     let checks = json!({ "store": true, "journal": true, "ledger": true, "ledger_lag_rows": 0 });
     assert_eq!(verbose, json!({ "status": "ready", "checks": checks }));
+    client.world.close().await;
+}
+
+#[tokio::test]
+async fn without_its_store_a_node_lives_is_not_ready_and_asks_to_try_again() {
+    let client = Client::start().await;
+    client.world.lose_store().await;
+    assert_eq!(client.ask("GET", "/livez").send().await.status, 200);
+    let ready = client
+        .ask("GET", "/readyz?verbose")
+        .send()
+        .await
+        .json_of(503);
+    assert_eq!(ready["status"], "not_ready");
+    assert_eq!(
+        (&ready["checks"]["store"], &ready["checks"]["journal"]),
+        (&false.into(), &true.into())
+    );
+    let answer = client.admin("GET", "/api/v1/integrations").send().await;
+    assert_eq!(answer.headers["retry-after"], "1");
+    answer.problem(503, "unavailable");
+    client.world.leave().await;
+}
+
+#[tokio::test]
+async fn the_programs_own_routes_are_dressed_like_the_others() {
+    let client = Client::start().await;
+    let extra = axum::Router::new().route("/metrics", axum::routing::get(|| async { "calls 1\n" }));
+    let router = tollgate_api::router_with(std::sync::Arc::clone(&client.world.app), extra);
+    let client = client.through(router);
+    let metrics = client.ask("GET", "/metrics").send().await;
+    assert_eq!((metrics.status, metrics.text.as_str()), (200, "calls 1\n"));
+    assert_eq!(metrics.headers["x-request-id"].len(), 36);
+    client
+        .ask("POST", "/metrics")
+        .send()
+        .await
+        .problem(405, "method_not_allowed");
     client.world.close().await;
 }

@@ -37,7 +37,11 @@ async fn post(client: &Client, body: &Value) -> Answer {
 }
 
 async fn patch(client: &Client, id: &str, body: Value) -> Answer {
-    client.admin("PATCH", &format!("{PATH}/{id}")).json(&body).send().await
+    client
+        .admin("PATCH", &format!("{PATH}/{id}"))
+        .json(&body)
+        .send()
+        .await
 }
 
 async fn made(client: &Client, body: &Value) -> (String, Value) {
@@ -56,15 +60,41 @@ async fn an_integration_is_shown_without_its_credential_and_without_where_it_is(
     assert_eq!(made["tenant_id"], "acme");
     assert_eq!(made["config"]["hard_cap"], true);
     assert_eq!(made["credential"]["last4"], "wxyz");
-    assert_eq!(made["credential"]["fingerprint"].as_str().map(str::len), Some(16));
+    assert_eq!(
+        made["credential"]["fingerprint"].as_str().map(str::len),
+        Some(16)
+    );
     assert_eq!(made["created_at"], "2026-11-22T10:00:00Z");
-    let mut members: Vec<_> = made.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut members: Vec<_> = made
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     members.sort_unstable();
-    assert_eq!(members, [
-        "budget_limit_cents", "config", "created_at", "created_by", "credential", "default_model",
-        "deleted_at", "health_checked_at", "health_message", "health_state", "id", "name",
-        "provider_type", "rate_limit_rpm", "status", "tenant_id", "token_limit_month", "updated_at",
-    ]);
+    assert_eq!(
+        members,
+        [
+            "budget_limit_cents",
+            "config",
+            "created_at",
+            "created_by",
+            "credential",
+            "default_model",
+            "deleted_at",
+            "health_checked_at",
+            "health_message",
+            "health_state",
+            "id",
+            "name",
+            "provider_type",
+            "rate_limit_rpm",
+            "status",
+            "tenant_id",
+            "token_limit_month",
+            "updated_at",
+        ]
+    );
     let id = made["id"].as_str().unwrap();
     assert_eq!(client.get(&format!("{PATH}/{id}")).await, made);
     assert_eq!(client.get(PATH).await["data"], json!([made]));
@@ -75,8 +105,18 @@ async fn an_integration_is_shown_without_its_credential_and_without_where_it_is(
 async fn the_credential_opens_again_and_is_nowhere_in_clear() {
     let client = Client::start().await;
     let (id, _) = made(&client, &body("Production")).await;
-    let known = client.world.app.directory().integration(id.parse().unwrap()).unwrap();
-    let opened = client.world.app.open_credential(&known.snapshot()).unwrap().unwrap();
+    let known = client
+        .world
+        .app
+        .directory()
+        .integration(id.parse().unwrap())
+        .unwrap();
+    let opened = client
+        .world
+        .app
+        .open_credential(&known.snapshot())
+        .unwrap()
+        .unwrap();
     assert_eq!(opened.expose(), json!({ "api_key": CANARY }).to_string());
     for row in client.world.audit(Some(&client.acme)).await {
         assert!(!format!("{row:?}").contains("canary"), "{row:?}");
@@ -112,19 +152,42 @@ async fn what_breaks_a_rule_is_refused_with_its_place_and_never_repeated() {
         ("credential", json!({ "api_key": "" }), "/credential"),
         ("credential", json!({ "api_key": 7 }), "/credential"),
         ("credential", json!({ "key": raw }), "/credential"),
-        ("credential_ref", json!("env://TOLLGATE_CRED_TEST"), "/credential"),
+        (
+            "credential_ref",
+            json!("env://TOLLGATE_CRED_TEST"),
+            "/credential",
+        ),
         ("config", json!({ "hard_cop": true }), "/config"),
         ("config", json!({ "hard_cap": raw }), "/config"),
-        ("config", json!({ "base_url": "http://example.com" }), "/config/base_url"),
-        ("config", json!({ "base_url": "https://10.0.0.1" }), "/config/base_url"),
-        ("config", json!({ "base_url": format!("https://{raw}@example.com") }), "/config/base_url"),
-        ("config", json!({ "prices": { MODEL: { "input": -1, "output": 1 } } }), "/config/prices"),
+        (
+            "config",
+            json!({ "base_url": "http://example.com" }),
+            "/config/base_url",
+        ),
+        (
+            "config",
+            json!({ "base_url": "https://10.0.0.1" }),
+            "/config/base_url",
+        ),
+        (
+            "config",
+            json!({ "base_url": format!("https://{raw}@example.com") }),
+            "/config/base_url",
+        ),
+        (
+            "config",
+            json!({ "prices": { MODEL: { "input": -1, "output": 1 } } }),
+            "/config/prices",
+        ),
         ("status", json!("enabled"), "/status"),
     ] {
         let answer = post(&client, &changed(member, value.clone())).await;
         assert!(!answer.text.contains("canary"), "{}", answer.text);
         let problem = answer.problem(422, "invalid");
-        assert_eq!(problem["errors"][0]["pointer"], pointer, "{member}: {value}");
+        assert_eq!(
+            problem["errors"][0]["pointer"], pointer,
+            "{member}: {value}"
+        );
     }
     assert_eq!(client.get(PATH).await["data"], json!([]));
     client.world.close().await;
@@ -147,15 +210,30 @@ async fn a_reference_is_taken_only_where_the_operator_allows_it() {
     ] {
         let answer = post(&client, &referring(text)).await;
         assert!(!answer.text.contains("canary"), "{}", answer.text);
-        assert_eq!(answer.problem(422, "invalid")["errors"][0]["pointer"], "/credential_ref");
+        assert_eq!(
+            answer.problem(422, "invalid")["errors"][0]["pointer"],
+            "/credential_ref"
+        );
     }
     let (id, made) = made(&client, &referring("env://TOLLGATE_CRED_TEST")).await;
     assert_eq!(made["credential"], Value::Null);
-    let known = client.world.app.directory().integration(id.parse().unwrap()).unwrap();
-    let opened = client.world.app.open_credential(&known.snapshot()).unwrap().unwrap();
+    let known = client
+        .world
+        .app
+        .directory()
+        .integration(id.parse().unwrap())
+        .unwrap();
+    let opened = client
+        .world
+        .app
+        .open_credential(&known.snapshot())
+        .unwrap()
+        .unwrap();
     assert_eq!(opened.expose(), CANARY);
     let moving = json!({ "config": { "base_url": "http://127.0.0.1:10/v1" } });
-    patch(&client, &id, moving.clone()).await.problem(422, "invalid");
+    patch(&client, &id, moving.clone())
+        .await
+        .problem(422, "invalid");
     let mut again = moving;
     again["credential_ref"] = json!("env://TOLLGATE_CRED_TEST");
     patch(&client, &id, again).await.json_of(200);
@@ -166,14 +244,31 @@ async fn a_reference_is_taken_only_where_the_operator_allows_it() {
 async fn a_name_is_taken_until_its_integration_is_deleted() {
     let client = Client::start().await;
     let (id, _) = made(&client, &body("Production")).await;
-    post(&client, &body("Production")).await.problem(409, "integration_name_taken");
+    post(&client, &body("Production"))
+        .await
+        .problem(409, "integration_name_taken");
     let gone = client.admin("DELETE", &format!("{PATH}/{id}")).send().await;
     assert_eq!((gone.status, gone.text.as_str()), (204, ""));
-    for (method, path) in [("GET", ""), ("GET", "/limits"), ("POST", "/enable"), ("DELETE", "")] {
-        let answer = client.admin(method, &format!("{PATH}/{id}{path}")).send().await;
+    for (method, path) in [
+        ("GET", ""),
+        ("GET", "/limits"),
+        ("POST", "/enable"),
+        ("DELETE", ""),
+    ] {
+        let answer = client
+            .admin(method, &format!("{PATH}/{id}{path}"))
+            .send()
+            .await;
         answer.problem(404, "not_found");
     }
-    assert!(client.world.app.directory().integration(id.parse().unwrap()).is_none());
+    assert!(
+        client
+            .world
+            .app
+            .directory()
+            .integration(id.parse().unwrap())
+            .is_none()
+    );
     made(&client, &body("Production")).await;
     client.world.close().await;
 }
@@ -182,15 +277,30 @@ async fn a_name_is_taken_until_its_integration_is_deleted() {
 async fn an_integration_is_switched_on_and_off_and_the_directory_knows_at_once() {
     let client = Client::start().await;
     let (id, _) = made(&client, &body("Production")).await;
-    let known = client.world.app.directory().integration(id.parse().unwrap()).unwrap();
-    for (verb, status) in [("enable", "enabled"), ("disable", "disabled"), ("enable", "enabled"), ("enable", "enabled")] {
+    let known = client
+        .world
+        .app
+        .directory()
+        .integration(id.parse().unwrap())
+        .unwrap();
+    for (verb, status) in [
+        ("enable", "enabled"),
+        ("disable", "disabled"),
+        ("enable", "enabled"),
+        ("enable", "enabled"),
+    ] {
         client.world.clock.advance_ms(1);
-        let answer = client.admin("POST", &format!("{PATH}/{id}/{verb}")).send().await;
+        let answer = client
+            .admin("POST", &format!("{PATH}/{id}/{verb}"))
+            .send()
+            .await;
         assert_eq!(answer.json_of(200)["status"], status);
         assert_eq!(known.snapshot().record.status.as_str(), status);
     }
     let trail = client.world.audit(Some(&client.acme)).await;
-    let enabled = trail.iter().filter(|row| row.action == "integration.enable");
+    let enabled = trail
+        .iter()
+        .filter(|row| row.action == "integration.enable");
     assert_eq!(enabled.count(), 2);
     client.world.close().await;
 }
@@ -208,10 +318,16 @@ async fn error_is_left_neither_by_enabling_nor_by_disabling() {
     client.world.refuse_credential(id.parse().unwrap()).await;
     for verb in ["enable", "disable", "enable"] {
         let conflict = ask(verb).await.problem(409, "integration_in_error");
-        assert!(conflict["detail"].as_str().unwrap().contains("credential"), "{conflict}");
+        assert!(
+            conflict["detail"].as_str().unwrap().contains("credential"),
+            "{conflict}"
+        );
     }
     let shown = client.get(&format!("{PATH}/{id}")).await;
-    assert_eq!((&shown["status"], &shown["health_state"]), (&json!("error"), &json!("failing")));
+    assert_eq!(
+        (&shown["status"], &shown["health_state"]),
+        (&json!("error"), &json!("failing"))
+    );
     client.world.close().await;
 }
 
@@ -237,9 +353,18 @@ async fn a_patch_changes_what_it_names_and_nothing_else() {
     assert_eq!(after["config"], config);
     assert_eq!(after["credential"], before["credential"]);
     assert_eq!(after["updated_at"], "2026-11-22T10:00:01Z");
-    let known = client.world.app.directory().integration(id.parse().unwrap()).unwrap();
+    let known = client
+        .world
+        .app
+        .directory()
+        .integration(id.parse().unwrap())
+        .unwrap();
     assert_eq!(known.snapshot().record.rate_limit_rpm, 7);
-    for bad in [json!({ "status": "enabled" }), json!({ "name": "" }), json!({ "rate_limit_rpm": -1 })] {
+    for bad in [
+        json!({ "status": "enabled" }),
+        json!({ "name": "" }),
+        json!({ "rate_limit_rpm": -1 }),
+    ] {
         patch(&client, &id, bad).await.problem(422, "invalid");
     }
     client.world.close().await;
@@ -255,7 +380,9 @@ async fn a_credential_is_not_sent_elsewhere_unless_it_is_entered_again() {
         json!({ "region": "eu-west-1" }),
         Value::Null,
     ] {
-        let moved = patch(&client, &id, json!({ "config": config })).await.problem(422, "invalid");
+        let moved = patch(&client, &id, json!({ "config": config }))
+            .await
+            .problem(422, "invalid");
         assert_eq!(moved["errors"][0]["pointer"], "/credential");
     }
     let again = json!({
@@ -266,9 +393,22 @@ async fn a_credential_is_not_sent_elsewhere_unless_it_is_entered_again() {
     assert!(!after.text.contains("canary"));
     let after = after.json_of(200);
     assert_eq!(after["credential"]["last4"], "abcd");
-    assert_ne!(after["credential"]["fingerprint"], before["credential"]["fingerprint"]);
-    let known = client.world.app.directory().integration(id.parse().unwrap()).unwrap();
-    let opened = client.world.app.open_credential(&known.snapshot()).unwrap().unwrap();
+    assert_ne!(
+        after["credential"]["fingerprint"],
+        before["credential"]["fingerprint"]
+    );
+    let known = client
+        .world
+        .app
+        .directory()
+        .integration(id.parse().unwrap())
+        .unwrap();
+    let opened = client
+        .world
+        .app
+        .open_credential(&known.snapshot())
+        .unwrap()
+        .unwrap();
     assert!(opened.expose().contains("another-one"));
     let endpoint = known.snapshot().endpoint.clone().unwrap().unwrap();
     assert_eq!(endpoint.authority().as_str(), "127.0.0.1:10");
@@ -282,7 +422,11 @@ async fn the_list_is_filtered_by_status_and_provider() {
     let mut claude = changed("provider_type", json!("anthropic"));
     claude["name"] = json!("Two");
     made(&client, &claude).await;
-    client.admin("POST", &format!("{PATH}/{id}/enable")).send().await.json_of(200);
+    client
+        .admin("POST", &format!("{PATH}/{id}/enable"))
+        .send()
+        .await
+        .json_of(200);
     for (query, names) in [
         ("status=enabled", json!(["One"])),
         ("status=created", json!(["Two"])),
@@ -290,10 +434,18 @@ async fn the_list_is_filtered_by_status_and_provider() {
         ("provider_type=anthropic&status=enabled", json!([])),
     ] {
         let list = client.get(&format!("{PATH}?{query}")).await;
-        let found: Vec<_> = list["data"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+        let found: Vec<_> = list["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["name"])
+            .collect();
         assert_eq!(json!(found), names, "{query}");
     }
-    let wrong = client.admin("GET", &format!("{PATH}?status=on")).send().await;
+    let wrong = client
+        .admin("GET", &format!("{PATH}?status=on"))
+        .send()
+        .await;
     wrong.problem(400, "invalid_query");
     client.world.close().await;
 }
@@ -302,23 +454,31 @@ async fn the_list_is_filtered_by_status_and_provider() {
 async fn limits_show_what_is_settled_and_what_is_held() {
     let client = Client::start().await;
     let id = client.world.integration(&client.acme, "Production").await;
-    let limits = json!({ "budget_limit_cents": 1, "token_limit_month": 10_000, "rate_limit_rpm": 3 });
+    let limits =
+        json!({ "budget_limit_cents": 1, "token_limit_month": 10_000, "rate_limit_rpm": 3 });
     patch(&client, &id.to_string(), limits).await.json_of(200);
     // 1000 tokens in and 500 out at $1 and $2 a million: $0.002.
     client.world.call(id, TokenUsage::plain(1_000, 500)).await;
-    let hold = client.world.hold(id, TokenUsage::plain(2_000, 0)).await.unwrap();
+    let hold = client
+        .world
+        .hold(id, TokenUsage::plain(2_000, 0))
+        .await
+        .unwrap();
     let path = format!("{PATH}/{id}/limits");
     let shown = client.get(&path).await;
-    assert_eq!(shown, json!({
-        "period_start": "2026-11-01T00:00:00Z",
-        "period_end": "2026-12-01T00:00:00Z",
-        "budget": {
-            "limit_cents": 1, "used_cents": 0, "used_usd": "0.002000000",
-            "held_usd": "0.002000000", "remaining_usd": "0.006000000", "percent": 20.0,
-        },
-        "tokens": { "limit": 10_000, "used": 1_500, "held": 2_000, "remaining": 6_500, "percent": 15.0 },
-        "rate": { "limit_rpm": 3, "current_rpm": 2, "percent": 66.6 },
-    }));
+    assert_eq!(
+        shown,
+        json!({
+            "period_start": "2026-11-01T00:00:00Z",
+            "period_end": "2026-12-01T00:00:00Z",
+            "budget": {
+                "limit_cents": 1, "used_cents": 0, "used_usd": "0.002000000",
+                "held_usd": "0.002000000", "remaining_usd": "0.006000000", "percent": 20.0,
+            },
+            "tokens": { "limit": 10_000, "used": 1_500, "held": 2_000, "remaining": 6_500, "percent": 15.0 },
+            "rate": { "limit_rpm": 3, "current_rpm": 2, "percent": 66.6 },
+        })
+    );
     hold.release();
     let shown = client.get(&path).await;
     assert_eq!(shown["budget"]["held_usd"], "0.000000000");
@@ -328,9 +488,18 @@ async fn limits_show_what_is_settled_and_what_is_held() {
 #[tokio::test]
 async fn providers_say_what_they_need() {
     let client = Client::start().await;
-    let list = client.ask("GET", "/api/v1/providers").key(&client.caller).send().await.json_of(200);
-    let types: Vec<_> =
-        list["data"].as_array().unwrap().iter().map(|one| one["provider_type"].as_str().unwrap()).collect();
+    let list = client
+        .ask("GET", "/api/v1/providers")
+        .key(&client.caller)
+        .send()
+        .await
+        .json_of(200);
+    let types: Vec<_> = list["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["provider_type"].as_str().unwrap())
+        .collect();
     assert_eq!(types, ["openai", "anthropic", "custom"]);
     assert_eq!(list["data"][0]["credential_fields"][0]["name"], "api_key");
     assert_eq!(list["data"][0]["credential_fields"][0]["kind"], "secret");
@@ -343,24 +512,51 @@ async fn every_change_is_in_the_audit_trail_with_who_what_before_and_after() {
     let (id, _) = made(&client, &body("Production")).await;
     let path = format!("{PATH}/{id}");
     let renamed = client.admin("PATCH", &path).header("x-request-id", "req-7");
-    renamed.json(&json!({ "name": "Europe" })).send().await.json_of(200);
-    client.admin("POST", &format!("{path}/enable")).send().await.json_of(200);
+    renamed
+        .json(&json!({ "name": "Europe" }))
+        .send()
+        .await
+        .json_of(200);
+    client
+        .admin("POST", &format!("{path}/enable"))
+        .send()
+        .await
+        .json_of(200);
     client.admin("DELETE", &path).send().await;
     let trail = client.world.audit(Some(&client.acme)).await;
     let target = format!("integration/{id}");
-    let rows: Vec<_> = trail.iter().rev().filter(|row| row.target == target).collect();
+    let rows: Vec<_> = trail
+        .iter()
+        .rev()
+        .filter(|row| row.target == target)
+        .collect();
     let actions: Vec<_> = rows.iter().map(|row| row.action.as_str()).collect();
-    assert_eq!(actions, [
-        "integration.create", "integration.update", "integration.enable", "integration.delete",
-    ]);
+    assert_eq!(
+        actions,
+        [
+            "integration.create",
+            "integration.update",
+            "integration.enable",
+            "integration.delete",
+        ]
+    );
     let keys = client.get("/api/v1/keys").await;
-    let admin = keys["data"].as_array().unwrap().iter().find(|key| key["role"] == "admin").unwrap();
+    let admin = keys["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|key| key["role"] == "admin")
+        .unwrap();
     for row in &rows {
-        assert_eq!(json!(row.actor), json!({ "kind": "key", "id": admin["id"] }));
+        assert_eq!(
+            json!(row.actor),
+            json!({ "kind": "key", "id": admin["id"] })
+        );
     }
     let update = rows[1];
     assert_eq!(update.request_id.as_deref(), Some("req-7"));
-    let json_of = |text: &Option<String>| -> Value { serde_json::from_str(text.as_ref().unwrap()).unwrap() };
+    let json_of =
+        |text: &Option<String>| -> Value { serde_json::from_str(text.as_ref().unwrap()).unwrap() };
     assert_eq!(json_of(&update.before)["name"], "Production");
     assert_eq!(json_of(&update.after)["name"], "Europe");
     assert_eq!(json_of(&update.after)["credential"]["last4"], "wxyz");

@@ -11,15 +11,33 @@ async fn the_books_are_exact_and_a_rebuild_changes_nothing() {
     for _ in 0..3 {
         client.world.call(id, TokenUsage::plain(4_000, 0)).await;
     }
-    let found = client.operator("GET", "/api/v1/ledger/verify").send().await.json_of(200);
+    let found = client
+        .operator("GET", "/api/v1/ledger/verify")
+        .send()
+        .await
+        .json_of(200);
     assert_eq!((&found["exact"], &found["rows"]), (&true.into(), &3.into()));
     assert_eq!(found["first_difference"], serde_json::Value::Null);
-    let days = client.operator("GET", "/api/v1/ledger/rollups/verify").send().await.json_of(200);
+    let days = client
+        .operator("GET", "/api/v1/ledger/rollups/verify")
+        .send()
+        .await
+        .json_of(200);
     assert_eq!(days["exact"], true);
-    let rebuilt = client.operator("POST", "/api/v1/ledger/rollups/rebuild").send().await;
+    let rebuilt = client
+        .operator("POST", "/api/v1/ledger/rollups/rebuild")
+        .send()
+        .await;
     let rebuilt = rebuilt.json_of(200);
-    assert_eq!((&rebuilt["days"], &rebuilt["changed"]), (&1.into(), &0.into()));
-    let status = client.operator("GET", "/api/v1/ledger/status").send().await.json_of(200);
+    assert_eq!(
+        (&rebuilt["days"], &rebuilt["changed"]),
+        (&1.into(), &0.into())
+    );
+    let status = client
+        .operator("GET", "/api/v1/ledger/status")
+        .send()
+        .await
+        .json_of(200);
     assert_eq!(status["engine"], "sqlite");
     assert_eq!(status["ledger"]["rows"], 3);
     assert_eq!(status["ledger"]["cost_usd"], "0.012000000");

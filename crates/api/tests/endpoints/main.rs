@@ -1,5 +1,9 @@
 //! The control plane from outside: requests go through the real router into a real store.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at what it did not expect")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at what it did not expect"
+)]
 
 mod access;
 mod client;

@@ -7,21 +7,40 @@ use crate::client::Client;
 #[tokio::test]
 async fn a_tenant_is_made_once_and_found_again() {
     let client = Client::start().await;
-    let post = |body| client.operator("POST", "/api/v1/tenants").json(&body).send();
-    let made = post(json!({ "id": "initech", "name": "Initech" })).await.json_of(201);
+    let post = |body| {
+        client
+            .operator("POST", "/api/v1/tenants")
+            .json(&body)
+            .send()
+    };
+    let made = post(json!({ "id": "initech", "name": "Initech" }))
+        .await
+        .json_of(201);
     assert_eq!(made["id"], "initech");
     assert_eq!(made["status"], "active");
     assert_eq!(made["created_at"], "2026-11-22T10:00:00Z");
-    post(json!({ "id": "initech", "name": "Other" })).await.problem(409, "tenant_exists");
+    post(json!({ "id": "initech", "name": "Other" }))
+        .await
+        .problem(409, "tenant_exists");
     let unnamed = post(json!({ "name": "Umbrella" })).await.json_of(201);
     assert_eq!(unnamed["id"].as_str().map(str::len), Some(36));
-    let bad_id = post(json!({ "id": "a b", "name": "Spaced" })).await.problem(422, "invalid");
+    let bad_id = post(json!({ "id": "a b", "name": "Spaced" }))
+        .await
+        .problem(422, "invalid");
     assert_eq!(bad_id["errors"][0]["pointer"], "/id");
     let blank = post(json!({ "name": " " })).await.problem(422, "invalid");
     assert_eq!(blank["errors"][0]["pointer"], "/name");
-    let got = client.operator("GET", "/api/v1/tenants/initech").send().await.json_of(200);
+    let got = client
+        .operator("GET", "/api/v1/tenants/initech")
+        .send()
+        .await
+        .json_of(200);
     assert_eq!(got, made);
-    client.operator("GET", "/api/v1/tenants/none").send().await.problem(404, "not_found");
+    client
+        .operator("GET", "/api/v1/tenants/none")
+        .send()
+        .await
+        .problem(404, "not_found");
     client.world.close().await;
 }
 
@@ -37,8 +56,13 @@ async fn the_list_of_tenants_comes_in_pages_without_gaps_or_repeats() {
     loop {
         let page = client.operator("GET", &path).send().await.json_of(200);
         let rows = page["data"].as_array().unwrap();
-        seen.extend(rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        seen.extend(
+            rows.iter()
+                .map(|row| row["id"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/api/v1/tenants?limit=2&cursor={cursor}");
     }
     let mut sorted = seen.clone();
@@ -50,7 +74,12 @@ async fn the_list_of_tenants_comes_in_pages_without_gaps_or_repeats() {
 #[tokio::test]
 async fn a_suspended_tenants_keys_are_refused_at_once_until_it_is_resumed() {
     let client = Client::start().await;
-    let patch = |body| client.operator("PATCH", "/api/v1/tenants/acme").json(&body).send();
+    let patch = |body| {
+        client
+            .operator("PATCH", "/api/v1/tenants/acme")
+            .json(&body)
+            .send()
+    };
     let ask = || client.admin("GET", "/api/v1/integrations").send();
     ask().await.json_of(200);
     client.world.clock.advance_ms(1_000);
@@ -59,14 +88,34 @@ async fn a_suspended_tenants_keys_are_refused_at_once_until_it_is_resumed() {
     assert_eq!(suspended["updated_at"], "2026-11-22T10:00:01Z");
     ask().await.problem(401, "invalid_api_key");
     // The operator still gets at it.
-    let list = client.operator("GET", "/api/v1/integrations").tenant("acme").send().await;
+    let list = client
+        .operator("GET", "/api/v1/integrations")
+        .tenant("acme")
+        .send()
+        .await;
     list.json_of(200);
-    patch(json!({ "status": "active", "name": "ACME" })).await.json_of(200);
+    patch(json!({ "status": "active", "name": "ACME" }))
+        .await
+        .json_of(200);
     ask().await.json_of(200);
-    patch(json!({ "status": "gone" })).await.problem(422, "invalid");
+    patch(json!({ "status": "gone" }))
+        .await
+        .problem(422, "invalid");
     let trail = client.world.audit(None).await;
     let actions: Vec<_> = trail.iter().map(|row| row.action.as_str()).collect();
-    assert_eq!(actions.iter().filter(|action| **action == "tenant.suspend").count(), 1);
-    assert_eq!(actions.iter().filter(|action| **action == "tenant.resume").count(), 1);
+    assert_eq!(
+        actions
+            .iter()
+            .filter(|action| **action == "tenant.suspend")
+            .count(),
+        1
+    );
+    assert_eq!(
+        actions
+            .iter()
+            .filter(|action| **action == "tenant.resume")
+            .count(),
+        1
+    );
     client.world.close().await;
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 /// One thing that the provider does with a request.
 #[derive(Debug, Clone)]
-pub enum Step {
+pub(crate) enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
     /// Waits until the test says go.
@@ -23,14 +23,14 @@ pub enum Step {
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
     /// The value of a header, if it was sent.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (found, value) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -48,14 +48,14 @@ struct Shared {
 
 /// The scripted provider.
 #[derive(Debug)]
-pub struct Provider {
-    pub address: SocketAddr,
+pub(crate) struct Provider {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     _accepting: JoinSet<()>,
 }
 
 impl Provider {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
@@ -76,24 +76,24 @@ impl Provider {
     }
 
     /// What it does with the next request that has no script yet.
-    pub fn script(&self, steps: Vec<Step>) {
+    pub(crate) fn script(&self, steps: Vec<Step>) {
         self.shared.scripts.lock().push_back(steps);
     }
 
     /// Lets a waiting script go on.
-    pub fn go(&self) {
+    pub(crate) fn go(&self) {
         self.shared.go.notify_one();
     }
 
     /// Waits until so many requests have arrived.
-    pub async fn arrived(&self, count: usize) {
+    pub(crate) async fn arrived(&self, count: usize) {
         while self.shared.seen.lock().len() < count {
             self.shared.arrived.notified().await;
         }
     }
 
     /// The requests that arrived.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().clone()
     }
 }
@@ -155,12 +155,12 @@ async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Se
 }
 
 /// A whole JSON answer.
-pub fn json(status: u16, body: &str) -> Vec<Step> {
+pub(crate) fn json(status: u16, body: &str) -> Vec<Step> {
     json_with(status, "", body)
 }
 
 /// A whole JSON answer with more headers, each ending in CRLF.
-pub fn json_with(status: u16, headers: &str, body: &str) -> Vec<Step> {
+pub(crate) fn json_with(status: u16, headers: &str, body: &str) -> Vec<Step> {
     let answer = format!(
         "HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\n{headers}content-length: {}\r\n\r\n{body}",
         body.len()
@@ -169,12 +169,12 @@ pub fn json_with(status: u16, headers: &str, body: &str) -> Vec<Step> {
 }
 
 /// A chat completion that used so many tokens.
-pub fn completion(prompt: u64, completion: u64) -> Vec<Step> {
+pub(crate) fn completion(prompt: u64, completion: u64) -> Vec<Step> {
     json(200, &completion_text(prompt, completion))
 }
 
 /// The text of such an answer.
-pub fn completion_text(prompt: u64, completion: u64) -> String {
+pub(crate) fn completion_text(prompt: u64, completion: u64) -> String {
     format!(
         r#"{{"id":"c1","object":"chat.completion","model":"test-model","choices":[{{"index":0,"message":{{"role":"assistant","content":"hello"}},"finish_reason":"stop"}}],"usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{}}}}}"#,
         prompt + completion
@@ -182,7 +182,7 @@ pub fn completion_text(prompt: u64, completion: u64) -> String {
 }
 
 /// The head of an event stream, and then each event as a chunk of its own.
-pub fn stream(events: &[&str]) -> Vec<Step> {
+pub(crate) fn stream(events: &[&str]) -> Vec<Step> {
     let head =
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut steps = vec![Step::Send(head.as_bytes().to_vec())];
@@ -191,11 +191,11 @@ pub fn stream(events: &[&str]) -> Vec<Step> {
 }
 
 /// One chunk of a chunked body.
-pub fn chunk(text: &str) -> Step {
+pub(crate) fn chunk(text: &str) -> Step {
     Step::Send(format!("{:x}\r\n{text}\r\n", text.len()).into_bytes())
 }
 
 /// The end of a chunked body.
-pub fn end() -> Step {
+pub(crate) fn end() -> Step {
     Step::Send(b"0\r\n\r\n".to_vec())
 }

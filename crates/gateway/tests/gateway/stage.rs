@@ -14,58 +14,58 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tollgate_app::integrations::NewIntegration;
 use tollgate_app::testing::{CANARY, MODEL, World};
+use tollgate_app::usage::UsageFilter;
 use tollgate_core::page::PageAsk;
 use tollgate_core::role::Role;
 use tollgate_core::{IntegrationId, TenantId};
 use tollgate_gateway::{GatewayConfig, Metrics, Server, serve};
-use tollgate_store::UsageFilter;
 
 use crate::provider::Provider;
 
 /// Everything that one test needs.
-pub struct Stage {
-    pub world: World,
-    pub provider: Provider,
-    pub tenant: TenantId,
-    pub key: String,
-    pub integration: IntegrationId,
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) provider: Provider,
+    pub(crate) tenant: TenantId,
+    pub(crate) key: String,
+    pub(crate) integration: IntegrationId,
     server: Server,
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
 /// Limits of the stage's integration; 0 is none.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Limited {
-    pub budget_cents: i64,
-    pub tokens: i64,
-    pub rpm: i64,
+pub(crate) struct Limited {
+    pub(crate) budget_cents: i64,
+    pub(crate) tokens: i64,
+    pub(crate) rpm: i64,
 }
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Said {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Said {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Said {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 impl Stage {
-    pub async fn set() -> Self {
+    pub(crate) async fn set() -> Self {
         Self::limited(Limited::default(), json!({})).await
     }
 
     /// A stage whose integration has these limits and this more in its config.
-    pub async fn limited(limits: Limited, more: Value) -> Self {
+    pub(crate) async fn limited(limits: Limited, more: Value) -> Self {
         Self::with(
             CusProviderType::OpenAi,
             limits,
@@ -75,7 +75,7 @@ impl Stage {
         .await
     }
 
-    pub async fn with(
+    pub(crate) async fn with(
         provider_type: CusProviderType,
         limits: Limited,
         more: Value,
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// A stage in a world of its own.
-    pub async fn in_world(
+    pub(crate) async fn in_world(
         world: World,
         provider_type: CusProviderType,
         limits: Limited,
@@ -143,7 +143,7 @@ impl Stage {
     }
 
     /// A request to the gateway with the stage's key.
-    pub fn request(&self, method: Method, path: &str, body: &str) -> Request<Full<Bytes>> {
+    pub(crate) fn request(&self, method: Method, path: &str, body: &str) -> Request<Full<Bytes>> {
         Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.server.address()))
@@ -154,12 +154,12 @@ impl Stage {
     }
 
     /// Sends a request; the body of the answer is still to be read.
-    pub async fn open(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+    pub(crate) async fn open(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
         self.client.request(request).await.unwrap()
     }
 
     /// Sends a request and reads the whole answer.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Said {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Said {
         let (head, body) = self.open(request).await.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
         Said {
@@ -170,13 +170,13 @@ impl Stage {
     }
 
     /// A chat completion of this body.
-    pub async fn chat(&self, body: &str) -> Said {
+    pub(crate) async fn chat(&self, body: &str) -> Said {
         self.send(self.request(Method::POST, "/v1/chat/completions", body))
             .await
     }
 
     /// The ledger's rows, oldest first, once everything that was settled is there.
-    pub async fn rows(&self) -> Vec<tollgate_store::UsageRow> {
+    pub(crate) async fn rows(&self) -> Vec<tollgate_app::usage::UsageRow> {
         self.world.app.books_caught_up().await;
         let context = self.world.acting_on(&self.tenant);
         let page =
@@ -189,7 +189,7 @@ impl Stage {
     }
 
     /// Waits until the ledger has so many rows.
-    pub async fn rows_once(&self, count: usize) -> Vec<tollgate_store::UsageRow> {
+    pub(crate) async fn rows_once(&self, count: usize) -> Vec<tollgate_app::usage::UsageRow> {
         loop {
             let rows = self.rows().await;
             if rows.len() >= count {
@@ -200,21 +200,21 @@ impl Stage {
     }
 
     /// The only row.
-    pub async fn row(&self) -> tollgate_store::UsageRow {
+    pub(crate) async fn row(&self) -> tollgate_app::usage::UsageRow {
         let mut rows = self.rows_once(1).await;
         assert_eq!(rows.len(), 1, "{rows:?}");
         rows.remove(0)
     }
 
     /// Stops the gateway, and checks that no hold is open and the books are exact.
-    pub async fn strike(self) {
+    pub(crate) async fn strike(self) {
         self.server.stop().await;
         self.world.close().await;
     }
 }
 
 /// The plain request of most tests.
-pub fn hello() -> String {
+pub(crate) fn hello() -> String {
     json!({
         "model": MODEL, "max_tokens": 100, "messages": [{ "role": "user", "content": "hi" }],
     })
@@ -222,7 +222,7 @@ pub fn hello() -> String {
 }
 
 /// The same, as a stream.
-pub fn hello_streamed() -> String {
+pub(crate) fn hello_streamed() -> String {
     json!({
         "model": MODEL, "max_tokens": 100, "stream": true,
         "messages": [{ "role": "user", "content": "hi" }],
@@ -231,7 +231,7 @@ pub fn hello_streamed() -> String {
 }
 
 /// Tokens in, tokens out, nano-dollars of a row.
-pub fn figures(row: &tollgate_store::UsageRow) -> (i64, i64, i64) {
+pub(crate) fn figures(row: &tollgate_app::usage::UsageRow) -> (i64, i64, i64) {
     let CusLLMUsage {
         tokens_in,
         tokens_out,

@@ -10,10 +10,10 @@ use tollgate_core::usage::UsageSource;
 use crate::provider::{Step, end, stream};
 use crate::stage::{Stage, figures, hello_streamed};
 
-pub const FIRST: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}],\"usage\":null}\n\n";
-pub const SECOND: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" two\"},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
-pub const USAGE: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}\n\n";
-pub const DONE: &str = "data: [DONE]\n\n";
+pub(crate) const FIRST: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"one\"}}],\"usage\":null}\n\n";
+pub(crate) const SECOND: &str = "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" two\"},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+pub(crate) const USAGE: &str = "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2,\"total_tokens\":11}}\n\n";
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
 
 #[tokio::test]
 async fn usage_is_asked_for_and_its_chunk_is_kept_from_a_caller_who_did_not_ask() {

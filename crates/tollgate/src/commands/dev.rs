@@ -86,33 +86,34 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn set_stage(args: &Args) -> Result<Stage, Failure> {
+    let (folder, temporary) = if let Some(folder) = &args.data_dir {
+        wire::make_folder(folder)?;
+        // Whoever reads where the data is may be in another folder.
+        (std::path::absolute(folder)?, None)
+    } else {
+        let temporary = tempfile::Builder::new().prefix("tollgate-dev-").tempdir()?;
+        (temporary.path().to_owned(), Some(temporary))
+    };
     let flags = Flags {
-        config: None,
-        data_dir: args.data_dir.clone(),
+        data_dir: Some(folder),
         listen: args.listen.clone(),
-        admin_listen: None,
+        ..Flags::default()
     };
-    let (mut settings, temporary) = match &args.data_dir {
-        Some(folder) => {
-            wire::make_folder(folder)?;
-            // Whoever reads where the data is may be in another folder.
-            let folder = std::path::absolute(folder)?;
-            (Settings::without_file(&Flags { data_dir: Some(folder), ..flags })?, None)
-        }
-        None => {
-            let temporary = tempfile::Builder::new().prefix("tollgate-dev-").tempdir()?;
-            let folder = Some(temporary.path().to_owned());
-            (Settings::without_file(&Flags { data_dir: folder, ..flags })?, Some(temporary))
-        }
-    };
+    let mut settings = Settings::without_file(&flags)?;
     // The simulator is on this machine, which is no place for a provider otherwise.
     settings.providers.allow_loopback = true;
-    let named = args.provider_url.as_deref().and_then(|url| url.split_once("://"));
+    let named = args
+        .provider_url
+        .as_deref()
+        .and_then(|url| url.split_once("://"));
     if let Some((_, rest)) = named {
         let authority = rest.split('/').next().unwrap_or(rest);
         settings.providers.allowed_hosts.push(authority.to_owned());
     }
-    Ok(Stage { settings, temporary })
+    Ok(Stage {
+        settings,
+        temporary,
+    })
 }
 
 /// Takes both addresses. The control plane's is next to the gateway's, or any if that is taken.
@@ -128,7 +129,10 @@ async fn listen(settings: &Settings) -> Result<Listeners, Failure> {
 
 async fn listen_beside(gateway: SocketAddr) -> Result<TcpListener, Failure> {
     let free = SocketAddr::new(loopback_of(gateway.ip()), 0);
-    let next = gateway.port().checked_add(1).filter(|_| gateway.port() != 0);
+    let next = gateway
+        .port()
+        .checked_add(1)
+        .filter(|_| gateway.port() != 0);
     if let Some(port) = next
         && let Ok(listener) = TcpListener::bind(SocketAddr::new(free.ip(), port)).await
     {
@@ -146,8 +150,10 @@ fn loopback_of(address: IpAddr) -> IpAddr {
 }
 
 async fn simulator(folder: &Path) -> Result<Simulator, Failure> {
-    let config =
-        simulate::Config { journal: Some(folder.join(JOURNAL)), ..simulate::Config::default() };
+    let config = simulate::Config {
+        journal: Some(folder.join(JOURNAL)),
+        ..simulate::Config::default()
+    };
     let started = simulate::start(config).await;
     started.map_err(|error| Failure::plain(format_args!("the simulated provider: {error}")))
 }

@@ -6,6 +6,7 @@ mod finding;
 use serde_json::{Value, json};
 
 use self::finding::{Finding, State};
+use crate::cli::Form;
 use crate::client::Client;
 use crate::output::{self, Failure};
 use crate::settings::{Flags, Settings};
@@ -19,9 +20,9 @@ pub struct Args {
     /// The control plane's URL [default: where the settings say that it listens]
     #[arg(long, value_name = "URL", env = "TOLLGATE_ADMIN_URL")]
     url: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    /// How to print it.
+    #[command(flatten)]
+    form: Form,
 }
 
 /// Looks at everything and prints what it found; exit code 8 if anything is wrong.
@@ -31,9 +32,15 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         Err(failure) => findings.push(Finding::failing("settings", failure.message)),
         Ok(settings) => examine(&settings, args.url.as_deref(), &mut findings).await?,
     }
-    let is_well = findings.iter().all(|finding| finding.state != State::Failing);
-    output::print(&told(&findings, args.json))?;
-    if is_well { Ok(()) } else { Err(Failure::check()) }
+    let is_well = findings
+        .iter()
+        .all(|finding| finding.state != State::Failing);
+    output::print(&told(&findings, args.form))?;
+    if is_well {
+        Ok(())
+    } else {
+        Err(Failure::check())
+    }
 }
 
 async fn examine(
@@ -51,26 +58,28 @@ async fn examine(
     let usual = checks::reachable(settings.admin_address());
     let url = url.map_or_else(|| format!("http://{usual}"), str::to_owned);
     let client = Client::without_key(&url)?;
-    match client.probe("/readyz?verbose=1").await {
-        Ok((status, body)) => {
-            let ready: Value = serde_json::from_str(&body).unwrap_or_default();
-            findings.extend(checks::running(&url, status, &ready));
-        }
-        Err(_) => {
-            findings.push(Finding::skipped("server", format!("nothing answers at {url}")));
-            findings.push(checks::port("gateway port", settings.gateway_address()).await);
-            findings.push(checks::port("admin port", settings.admin_address()).await);
-            findings.push(checks::store(settings).await);
-        }
+    if let Ok((status, body)) = client.probe("/readyz?verbose=1").await {
+        let ready: Value = serde_json::from_str(&body).unwrap_or_default();
+        findings.extend(checks::running(&url, status, &ready));
+    } else {
+        findings.push(Finding::skipped(
+            "server",
+            format!("nothing answers at {url}"),
+        ));
+        findings.push(checks::port("gateway port", settings.gateway_address()).await);
+        findings.push(checks::port("admin port", settings.admin_address()).await);
+        findings.push(checks::store(settings).await);
     }
     findings.extend(checks::weak_settings(settings));
     Ok(())
 }
 
-fn told(findings: &[Finding], is_json: bool) -> String {
-    if is_json {
+fn told(findings: &[Finding], form: Form) -> String {
+    if form.json {
         let checks: Vec<Value> = findings.iter().map(Finding::json).collect();
-        let is_well = findings.iter().all(|finding| finding.state != State::Failing);
+        let is_well = findings
+            .iter()
+            .all(|finding| finding.state != State::Failing);
         return json!({ "ok": is_well, "checks": checks }).to_string();
     }
     let mut table = output::plain_table();

@@ -30,20 +30,40 @@ pub struct Args {
 
 /// Makes what is missing; what is there stays as it is.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let flags =
-        Flags { config: args.config.clone(), data_dir: args.data_dir.clone(), ..Flags::default() };
+    let flags = Flags {
+        config: args.config.clone(),
+        data_dir: args.data_dir.clone(),
+        ..Flags::default()
+    };
     let (file, _) = flags.file();
     let wrote_file = write_settings(&file, &flags)?;
-    let settings = Settings::load(&Flags { config: Some(file.clone()), ..flags })?;
+    let settings = Settings::load(&Flags {
+        config: Some(file.clone()),
+        ..flags
+    })?;
     let wrote_key = write_key_file(&settings)?;
     let ring = wire::key_ring(&settings)?;
     let app = wire::start_app(&settings, ring).await?;
     let operator_key = first_operator_key(&app).await;
     app.stop().await;
     let operator_key = operator_key?;
-    let told = |written: Written| if written == Written::Anew { "made" } else { "was there" };
-    output::say(format_args!("settings    {} ({})", file.display(), told(wrote_file)));
-    output::say(format_args!("master key  {} ({})", settings.key_reference(), told(wrote_key)));
+    let told = |written: Written| {
+        if written == Written::Anew {
+            "made"
+        } else {
+            "was there"
+        }
+    };
+    output::say(format_args!(
+        "settings    {} ({})",
+        file.display(),
+        told(wrote_file)
+    ));
+    output::say(format_args!(
+        "master key  {} ({})",
+        settings.key_reference(),
+        told(wrote_key)
+    ));
     if args.json {
         let line = json!({
             "config": file.display().to_string(),
@@ -67,7 +87,10 @@ pub async fn run(args: Args) -> Result<(), Failure> {
 }
 
 fn write_settings(file: &Path, flags: &Flags) -> Result<Written, Failure> {
-    if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = file
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         wire::make_folder(folder)?;
     }
     let settings = Settings::read(None, Vec::new(), flags)
@@ -93,7 +116,10 @@ pub(super) fn write_key_file(settings: &Settings) -> Result<Written, Failure> {
     let SecretReference::File(path) = settings.key_reference() else {
         return Ok(Written::WasThere);
     };
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
         wire::make_folder(folder)?;
     }
     let text = KeyRing::generate_file_text().map_err(Failure::plain)?;
@@ -125,6 +151,9 @@ async fn first_operator_key(app: &App) -> Result<Option<String>, Failure> {
         integration_id: None,
         expires_at: None,
     };
-    let created = app.create_key(&context, new).await.map_err(|error| wire::of_app(&error))?;
+    let created = app
+        .create_key(&context, new)
+        .await
+        .map_err(|error| wire::of_app(&error))?;
     Ok(Some(created.secret.reveal()))
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Paging, Shown, show};
 use crate::cli::Noun;
-use crate::client::{Client, encoded, query, read_secret};
+use crate::client::{Answer, Client, encoded, query, read_secret};
 use crate::output::{self, Column, Failure};
 
 const PATH: &str = "/api/v1/integrations";
@@ -27,42 +27,13 @@ const COLUMNS: [Column; 8] = [
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// The tenant's integrations, newest first
-    List {
-        /// Which page.
-        #[command(flatten)]
-        paging: Paging,
-        /// Only those in this status
-        #[arg(long, value_parser = ["created", "enabled", "disabled", "error"])]
-        status: Option<String>,
-        /// Only those of this provider
-        #[arg(long, value_name = "PROVIDER")]
-        provider_type: Option<String>,
-    },
+    List(Filter),
     /// Connect a provider; enable it afterwards
-    Create {
-        /// What people call it
-        name: String,
-        /// openai, anthropic, azure_openai, bedrock or custom
-        #[arg(long, value_name = "PROVIDER")]
-        provider_type: String,
-        /// Its credential and settings.
-        #[command(flatten)]
-        settings: SettingFlags,
-    },
+    Create(New),
     /// Show an integration
     Get(One),
     /// Change an integration; what is not given stays
-    Update {
-        /// Which one.
-        #[command(flatten)]
-        one: One,
-        /// Another name
-        #[arg(long)]
-        name: Option<String>,
-        /// What to change.
-        #[command(flatten)]
-        settings: SettingFlags,
-    },
+    Update(Edit),
     /// Let calls through
     Enable(One),
     /// Let no calls through
@@ -71,6 +42,43 @@ pub enum Verb {
     Delete(One),
     /// What is left of its limits
     Limits(One),
+}
+
+/// Which integrations.
+#[derive(Debug, clap::Args)]
+pub struct Filter {
+    #[command(flatten)]
+    paging: Paging,
+    /// Only those in this status
+    #[arg(long, value_parser = ["created", "enabled", "disabled", "error"])]
+    status: Option<String>,
+    /// Only those of this provider
+    #[arg(long, value_name = "PROVIDER")]
+    provider_type: Option<String>,
+}
+
+/// An integration that is to be made.
+#[derive(Debug, clap::Args)]
+pub struct New {
+    /// What people call it
+    name: String,
+    /// openai, anthropic, `azure_openai`, bedrock or custom
+    #[arg(long, value_name = "PROVIDER")]
+    provider_type: String,
+    #[command(flatten)]
+    settings: SettingFlags,
+}
+
+/// What is to be different about an integration.
+#[derive(Debug, clap::Args)]
+pub struct Edit {
+    #[command(flatten)]
+    one: One,
+    /// Another name
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    settings: SettingFlags,
 }
 
 /// One integration.
@@ -122,55 +130,80 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     }
     let client = Client::new(&noun.remote)?;
     let answer = match &noun.verb {
-        Verb::List { paging, status, provider_type } => {
-            let filter = [("status", status.clone()), ("provider_type", provider_type.clone())];
-            let parameters = [paging.parameters(), filter].concat();
-            let answer = client.get(&format!("{PATH}{}", query(&parameters))).await?;
-            return show(&answer, noun.json, Shown::List(&COLUMNS));
+        Verb::List(filter) => {
+            let answer = client.get(&filter.path()).await?;
+            return show(&answer, noun.form, Shown::List(&COLUMNS));
         }
-        Verb::Create { name, provider_type, settings } => {
-            let mut body = settings.body()?;
-            body.insert("name".to_owned(), json!(name));
-            body.insert("provider_type".to_owned(), json!(provider_type));
-            let answer = client.post(PATH, Some(&Value::Object(body))).await?;
-            let id = answer.json.get("id").and_then(Value::as_str).unwrap_or("ID");
-            output::say(format_args!("created; let calls through with `tollgate integration enable {id}`"));
-            answer
-        }
+        Verb::Create(new) => create(&client, new).await?,
         Verb::Get(one) => client.get(&one.path("")).await?,
-        Verb::Update { one, name, settings } => {
-            let mut body = settings.body()?;
-            if let Some(name) = name {
-                body.insert("name".to_owned(), json!(name));
-            }
-            if body.is_empty() {
-                return Err(Failure::usage("nothing to change: give a flag for what is to be different"));
-            }
-            client.patch(&one.path(""), &Value::Object(body)).await?
+        Verb::Update(edit) => {
+            let body = Value::Object(edit.body()?);
+            client.patch(&edit.one.path(""), &body).await?
         }
         Verb::Enable(one) => client.post(&one.path("/enable"), None).await?,
         Verb::Disable(one) => client.post(&one.path("/disable"), None).await?,
         Verb::Limits(one) => client.get(&one.path("/limits")).await?,
         Verb::Delete(one) => {
-            let answer = client.delete(&one.path("")).await?;
+            client.delete(&one.path("")).await?;
             output::say("deleted");
-            if answer.json.is_null() {
-                return Ok(());
-            }
-            answer
+            return Ok(());
         }
     };
-    show(&answer, noun.json, Shown::Card)
+    show(&answer, noun.form, Shown::Card)
+}
+
+async fn create(client: &Client, new: &New) -> Result<Answer, Failure> {
+    let mut body = new.settings.body()?;
+    body.insert("name".to_owned(), json!(new.name));
+    body.insert("provider_type".to_owned(), json!(new.provider_type));
+    let answer = client.post(PATH, Some(&Value::Object(body))).await?;
+    let id = answer.json.get("id").and_then(Value::as_str);
+    let id = id.unwrap_or("ID");
+    output::say(format_args!(
+        "created; let calls through with `tollgate integration enable {id}`"
+    ));
+    Ok(answer)
 }
 
 impl Verb {
     fn reads_credential(&self) -> bool {
-        match self {
-            Self::Create { settings, .. } | Self::Update { settings, .. } => {
-                settings.credential.is_some()
-            }
-            _ => false,
+        let settings = match self {
+            Self::Create(new) => &new.settings,
+            Self::Update(edit) => &edit.settings,
+            Self::List(_)
+            | Self::Get(_)
+            | Self::Enable(_)
+            | Self::Disable(_)
+            | Self::Delete(_)
+            | Self::Limits(_) => return false,
+        };
+        settings.credential.is_some()
+    }
+}
+
+impl Filter {
+    fn path(&self) -> String {
+        let own = [
+            ("status", self.status.clone()),
+            ("provider_type", self.provider_type.clone()),
+        ];
+        let parameters = [self.paging.parameters(), own].concat();
+        format!("{PATH}{}", query(&parameters))
+    }
+}
+
+impl Edit {
+    fn body(&self) -> Result<Map<String, Value>, Failure> {
+        let mut body = self.settings.body()?;
+        if let Some(name) = &self.name {
+            body.insert("name".to_owned(), json!(name));
         }
+        if body.is_empty() {
+            return Err(Failure::usage(
+                "nothing to change: give a flag for what is to be different",
+            ));
+        }
+        Ok(body)
     }
 }
 
@@ -186,11 +219,17 @@ impl SettingFlags {
         let mut body = Map::new();
         let fields = [
             ("credential", self.credential()?),
-            ("credential_ref", self.credential_ref.as_ref().map(|it| json!(it))),
+            (
+                "credential_ref",
+                self.credential_ref.as_ref().map(|it| json!(it)),
+            ),
             ("budget_limit_cents", self.budget_cents.map(Value::from)),
             ("token_limit_month", self.token_limit.map(Value::from)),
             ("rate_limit_rpm", self.rpm.map(Value::from)),
-            ("default_model", self.default_model.as_ref().map(|it| json!(it))),
+            (
+                "default_model",
+                self.default_model.as_ref().map(|it| json!(it)),
+            ),
             ("config", self.config()?),
         ];
         for (name, value) in fields {
@@ -270,8 +309,10 @@ mod tests {
 
     #[test]
     fn a_credential_on_the_command_line_is_refused_and_not_repeated() {
-        let flags =
-            SettingFlags { credential: Some("sk-canary".to_owned()), ..SettingFlags::default() };
+        let flags = SettingFlags {
+            credential: Some("sk-canary".to_owned()),
+            ..SettingFlags::default()
+        };
         let refused = flags.body().unwrap_err();
         assert!(!refused.message.contains("canary"), "{refused}");
     }

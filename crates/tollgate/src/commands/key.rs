@@ -54,10 +54,17 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     let client = Client::new(&noun.remote)?;
     match &noun.verb {
         Verb::List(paging) => {
-            let answer = client.get(&format!("{PATH}{}", query(&paging.parameters()))).await?;
-            show(&answer, noun.json, Shown::List(&COLUMNS))
+            let answer = client
+                .get(&format!("{PATH}{}", query(&paging.parameters())))
+                .await?;
+            show(&answer, noun.form, Shown::List(&COLUMNS))
         }
-        Verb::Create { name, role, integration, expires_at } => {
+        Verb::Create {
+            name,
+            role,
+            integration,
+            expires_at,
+        } => {
             let mut body = json!({ "name": name, "role": role });
             if let Some(integration) = integration {
                 body["integration_id"] = Value::from(integration.as_str());
@@ -66,16 +73,16 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
                 body["expires_at"] = Value::from(expires_at.as_str());
             }
             let answer = client.post(PATH, Some(&body)).await?;
-            if !noun.json {
+            if !noun.form.json {
                 output::say("keep the key: it is not shown again");
             }
-            show(&answer, noun.json, Shown::Card)
+            show(&answer, noun.form, Shown::Card)
         }
-        Verb::Get { id } => show(&client.get(&one(id)).await?, noun.json, Shown::Card),
+        Verb::Get { id } => show(&client.get(&one(id)).await?, noun.form, Shown::Card),
         Verb::Revoke { id } => {
             let answer = client.delete(&one(id)).await?;
             output::say("revoked");
-            show(&answer, noun.json, Shown::Card)
+            show(&answer, noun.form, Shown::Card)
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Shown, show};
-use crate::cli::Noun;
+use crate::cli::{Form, Noun};
 use crate::client::{Answer, Client};
 use crate::output::{self, Failure};
 
@@ -22,17 +22,17 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     match noun.verb {
         Verb::Status => {
             let answer = client.get("/api/v1/ledger/status").await?;
-            show(&answer, noun.json, Shown::Card)
+            show(&answer, noun.form, Shown::Card)
         }
-        Verb::Verify => conclude(&client.get("/api/v1/ledger/verify").await?, noun.json),
+        Verb::Verify => conclude(&client.get("/api/v1/ledger/verify").await?, noun.form),
     }
 }
 
 /// Prints what a check of the books found; a difference is a failure of the check.
-pub(super) fn conclude(report: &Answer, is_json: bool) -> Result<(), Failure> {
-    show(report, is_json, Shown::Card)?;
+pub(super) fn conclude(report: &Answer, form: Form) -> Result<(), Failure> {
+    show(report, form, Shown::Card)?;
     if is_exact(&report.json) {
-        if !is_json {
+        if !form.json {
             output::say("the books are exact");
         }
         return Ok(());
@@ -55,9 +55,15 @@ mod tests {
 
     #[test]
     fn a_report_that_does_not_say_that_nothing_differs_fails_the_check() {
-        assert!(is_exact(&json!({"rows": 2, "differences": 0, "exact": true})));
-        assert!(!is_exact(&json!({"rows": 2, "differences": 1, "exact": true})));
-        assert!(!is_exact(&json!({"rows": 2, "differences": 0, "exact": false})));
+        assert!(is_exact(
+            &json!({"rows": 2, "differences": 0, "exact": true})
+        ));
+        assert!(!is_exact(
+            &json!({"rows": 2, "differences": 1, "exact": true})
+        ));
+        assert!(!is_exact(
+            &json!({"rows": 2, "differences": 0, "exact": false})
+        ));
         assert!(!is_exact(&json!({"rows": 2})));
     }
 }

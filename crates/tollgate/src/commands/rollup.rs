@@ -19,12 +19,13 @@ pub enum Verb {
 pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     let client = Client::new(&noun.remote)?;
     match noun.verb {
-        Verb::Verify => {
-            ledger::conclude(&client.get("/api/v1/ledger/rollups/verify").await?, noun.json)
-        }
+        Verb::Verify => ledger::conclude(
+            &client.get("/api/v1/ledger/rollups/verify").await?,
+            noun.form,
+        ),
         Verb::Rebuild => {
             let answer = client.post("/api/v1/ledger/rollups/rebuild", None).await?;
-            show(&answer, noun.json, Shown::Card)
+            show(&answer, noun.form, Shown::Card)
         }
     }
 }

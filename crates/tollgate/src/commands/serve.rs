@@ -39,7 +39,9 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let running = Running::start(app, &settings, listeners)?;
     let url = format!("http://{}", running.gateway_address());
     let admin_url = format!("http://{}", running.admin_address());
-    output::say(format_args!("ready: gateway {url}, control plane {admin_url}"));
+    output::say(format_args!(
+        "ready: gateway {url}, control plane {admin_url}"
+    ));
     if args.json {
         output::print(&json!({ "url": url, "admin_url": admin_url }).to_string())?;
     }

@@ -51,8 +51,10 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     let client = Client::new(&noun.remote)?;
     let answer = match &noun.verb {
         Verb::List(paging) => {
-            let answer = client.get(&format!("{PATH}{}", query(&paging.parameters()))).await?;
-            return show(&answer, noun.json, Shown::List(&COLUMNS));
+            let answer = client
+                .get(&format!("{PATH}{}", query(&paging.parameters())))
+                .await?;
+            return show(&answer, noun.form, Shown::List(&COLUMNS));
         }
         Verb::Create { name, id } => {
             let mut body = json!({ "name": name });
@@ -62,10 +64,18 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
             client.post(PATH, Some(&body)).await?
         }
         Verb::Get { id } => client.get(&one(id)).await?,
-        Verb::Suspend { id } => client.patch(&one(id), &json!({ "status": "suspended" })).await?,
-        Verb::Resume { id } => client.patch(&one(id), &json!({ "status": "active" })).await?,
+        Verb::Suspend { id } => {
+            client
+                .patch(&one(id), &json!({ "status": "suspended" }))
+                .await?
+        }
+        Verb::Resume { id } => {
+            client
+                .patch(&one(id), &json!({ "status": "active" }))
+                .await?
+        }
     };
-    show(&answer, noun.json, Shown::Card)
+    show(&answer, noun.form, Shown::Card)
 }
 
 fn one(id: &str) -> String {

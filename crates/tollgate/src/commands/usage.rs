@@ -89,16 +89,20 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     match &noun.verb {
         Verb::Summary(days) => {
             let answer = client.get(&path("summary", &days.parameters())).await?;
-            if noun.json { output::print(&answer.text) } else { summarize(answer.json) }
+            if noun.form.json {
+                output::print(&answer.text)
+            } else {
+                summarize(answer.json)
+            }
         }
         Verb::History { days, paging } => {
             let parameters = [days.parameters().as_slice(), &paging.parameters()].concat();
             let answer = client.get(&path("history", &parameters)).await?;
-            show(&answer, noun.json, Shown::List(&HISTORY))
+            show(&answer, noun.form, Shown::List(&HISTORY))
         }
         Verb::Daily(days) => {
             let answer = client.get(&path("daily", &days.parameters())).await?;
-            show(&answer, noun.json, Shown::List(&DAILY))
+            show(&answer, noun.form, Shown::List(&DAILY))
         }
     }
 }

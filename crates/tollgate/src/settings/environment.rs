@@ -18,7 +18,10 @@ pub fn read(name: &str) -> Option<String> {
 pub fn settings() -> Vec<(String, String)> {
     let mut found: Vec<(String, String)> = env::vars_os()
         .map(|(name, value)| {
-            (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
         })
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect();
@@ -29,7 +32,10 @@ pub fn settings() -> Vec<(String, String)> {
 /// The section and the name of a setting that a variable means; the section is empty for settings
 /// that belong to none.
 pub(super) fn setting_of(variable: &str) -> (String, String) {
-    let rest = variable.strip_prefix(PREFIX).unwrap_or(variable).to_ascii_lowercase();
+    let rest = variable
+        .strip_prefix(PREFIX)
+        .unwrap_or(variable)
+        .to_ascii_lowercase();
     match rest.split_once("__") {
         Some((section, name)) => (section.to_owned(), name.to_owned()),
         None => (String::new(), rest),

@@ -13,7 +13,15 @@ use super::environment::setting_of;
 use super::mistake::{Mistake, Mistakes, Place, reason};
 
 /// The sections that there are.
-const SECTIONS: [&str; 7] = ["gateway", "admin", "store", "app", "vault", "providers", "log"];
+const SECTIONS: [&str; 7] = [
+    "gateway",
+    "admin",
+    "store",
+    "app",
+    "vault",
+    "providers",
+    "log",
+];
 
 /// Settings of the program that stand beside those of a crate, in the crate's section.
 const BESIDE: [(&str, &str); 1] = [("gateway", "listen")];
@@ -38,34 +46,32 @@ struct Said {
 impl Layers {
     /// Takes a file in; what is not TOML is a mistake, and then nothing of the file counts.
     pub(super) fn add_file(&mut self, path: &Path, text: &str) {
-        let place = |offset: usize| Place::File { path: path.to_owned(), line: line_at(text, offset) };
+        let place = |offset: usize| Place::File {
+            path: path.to_owned(),
+            line: line_at(text, offset),
+        };
         let (spans, errors) = DeTable::parse_recoverable(text);
         for error in &errors {
             let place = place(error.span().map_or(0, |span| span.start));
             let reason = format!("this is not TOML: {}", error.message());
             self.mistakes.push(Mistake { place, reason });
         }
-        let Ok(table) = text.parse::<Table>() else { return };
-        let spans = spans.into_inner();
+        let Ok(table) = text.parse::<Table>() else {
+            return;
+        };
         for (section, value) in table {
-            let Some((key, inner)) = spans.iter().find(|(key, _)| key.get_ref().as_ref() == section)
-            else {
+            let (at, inner) = find(spans.get_ref(), &section);
+            let Value::Table(values) = value else {
+                self.add("", &section, vec![value], place(at));
                 continue;
             };
-            match value {
-                Value::Table(values) if !values.is_empty() => {
-                    let inner = inner.get_ref().as_table();
-                    for (name, value) in values {
-                        let at = inner
-                            .into_iter()
-                            .flat_map(|table| table.keys())
-                            .find(|key| key.get_ref().as_ref() == name)
-                            .map_or(key.span().start, |key| key.span().start);
-                        self.add(&section, &name, vec![value], place(at));
-                    }
-                }
-                Value::Table(_) => self.check_section(&section, place(key.span().start)),
-                value => self.add("", &section, vec![value], place(key.span().start)),
+            if !SECTIONS.contains(&section.as_str()) {
+                self.no_such_section(&section, place(at));
+                continue;
+            }
+            for (name, value) in values {
+                let at = inner.map_or(at, |inner| find(inner, &name).0);
+                self.add(&section, &name, vec![value], place(at));
             }
         }
     }
@@ -74,7 +80,12 @@ impl Layers {
     pub(super) fn add_environment(&mut self, variables: Vec<(String, String)>) {
         for (variable, value) in variables {
             let (section, name) = setting_of(&variable);
-            self.add(&section, &name, readings_of(value), Place::Variable(variable));
+            self.add(
+                &section,
+                &name,
+                readings_of(value),
+                Place::Variable(variable),
+            );
         }
     }
 
@@ -97,7 +108,7 @@ impl Layers {
             return self.mistakes.push(Mistake { place, reason });
         }
         if !section.is_empty() && !SECTIONS.contains(&section) {
-            return self.check_section(section, place);
+            return self.no_such_section(section, place);
         }
         self.values.push(Said {
             section: section.to_owned(),
@@ -107,12 +118,10 @@ impl Layers {
         });
     }
 
-    fn check_section(&mut self, section: &str, place: Place) {
-        if !SECTIONS.contains(&section) {
-            let known = SECTIONS.join(", ");
-            let reason = format!("there is no section [{section}]; there are: {known}");
-            self.mistakes.push(Mistake { place, reason });
-        }
+    fn no_such_section(&mut self, section: &str, place: Place) {
+        let known = SECTIONS.join(", ");
+        let reason = format!("there is no section [{section}]; there are: {known}");
+        self.mistakes.push(Mistake { place, reason });
     }
 
     /// The program's own settings of a section.
@@ -143,7 +152,10 @@ impl Layers {
                     let dot = if section.is_empty() { "" } else { "." };
                     let reason = reason(section, &others, &message);
                     let reason = format!("{section}{dot}{}: {reason}", said.name);
-                    self.mistakes.push(Mistake { place: said.place.clone(), reason });
+                    self.mistakes.push(Mistake {
+                        place: said.place.clone(),
+                        reason,
+                    });
                 }
             }
         }
@@ -153,8 +165,13 @@ impl Layers {
 
     /// The end: every mistake there was.
     pub(super) fn finish(mut self) -> Result<(), Mistakes> {
-        self.mistakes.sort_by(|one, other| one.place.cmp(&other.place));
-        if self.mistakes.is_empty() { Ok(()) } else { Err(Mistakes(self.mistakes)) }
+        self.mistakes
+            .sort_by(|one, other| one.place.cmp(&other.place));
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Mistakes(self.mistakes))
+        }
     }
 }
 
@@ -184,17 +201,34 @@ fn readings_of(text: String) -> Vec<Value> {
     {
         readings.push(value);
     }
-    let parts = text.split(',').map(|part| Value::String(part.trim().to_owned())).collect();
+    let parts = text
+        .split(',')
+        .map(|part| Value::String(part.trim().to_owned()))
+        .collect();
     readings.push(Value::String(text));
     readings.push(Value::Array(parts));
     readings
 }
 
+/// Where a key stands in a table, and the table below it, if its value is one.
+fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> (usize, Option<&'t DeTable<'i>>) {
+    let found = table.iter().find(|(key, _)| key.get_ref().as_ref() == name);
+    found.map_or((0, None), |(key, value)| {
+        (key.span().start, value.get_ref().as_table())
+    })
+}
+
 fn beside(section: &str) -> impl Iterator<Item = &'static str> {
-    BESIDE.iter().filter(move |(of, _)| *of == section).map(|(_, name)| *name)
+    BESIDE
+        .iter()
+        .filter(move |(of, _)| *of == section)
+        .map(|(_, name)| *name)
 }
 
 fn line_at(text: &str, offset: usize) -> usize {
     let before = text.bytes().take(offset);
-    before.filter(|byte| *byte == b'\n').count().saturating_add(1)
+    before
+        .filter(|byte| *byte == b'\n')
+        .count()
+        .saturating_add(1)
 }

@@ -59,11 +59,17 @@ impl std::error::Error for Mistakes {}
 
 /// What a reader of a setting says against it, without the value that it was given.
 pub(super) fn reason(section: &str, others: &[&str], message: &str) -> String {
-    let place = if section.is_empty() { "at the top" } else { section };
     if message.starts_with("unknown field") {
         let known = quoted(message).skip(1).chain(others.iter().copied());
         let known: Vec<&str> = known.collect();
-        return format!("there is no such setting; in [{place}] there are: {}", known.join(", "));
+        let place = match section {
+            "" => "outside of the sections".to_owned(),
+            section => format!("in [{section}]"),
+        };
+        return format!(
+            "there is no such setting; {place} there are: {}",
+            known.join(", ")
+        );
     }
     match message.rsplit_once("expected ") {
         Some((_, expected)) => format!("give {}", said_plainly(expected.trim_end())),

@@ -28,7 +28,9 @@ impl SecretReference {
             }),
             Self::Variable(name) => environment::read(name).ok_or_else(|| {
                 let problem = "is not set, is empty or is no text";
-                Failure::plain(format_args!("{setting}: the environment variable {name} {problem}"))
+                Failure::plain(format_args!(
+                    "{setting}: the environment variable {name} {problem}"
+                ))
             }),
         }
     }
@@ -90,6 +92,8 @@ impl TryFrom<String> for StoreUrl {
         {
             return Ok(Self::Plain(text));
         }
-        SecretReference::try_from(text).map(Self::Secret).map_err(|_| NoStoreUrl)
+        SecretReference::try_from(text)
+            .map(Self::Secret)
+            .map_err(|_no_reference| NoStoreUrl)
     }
 }

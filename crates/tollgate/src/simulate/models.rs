@@ -18,8 +18,8 @@ const OPENAI: [&str; 7] = [
 ];
 
 const ANTHROPIC: [(&str, &str); 3] = [
-    ("claude-opus-4-1", "Claude Opus 4.1"),
-    ("claude-sonnet-4-5", "Claude Sonnet 4.5"),
+    ("claude-opus-4-6", "Claude Opus 4.6"),
+    ("claude-sonnet-4-6", "Claude Sonnet 4.6"),
     ("claude-haiku-4-5", "Claude Haiku 4.5"),
 ];
 

@@ -27,7 +27,7 @@ pub(crate) struct Asked {
     provider_type: CusProviderType,
     /// The provider's credential, sealed on arrival and never shown again; `GET /providers` tells
     /// its members.
-    #[schema(value_type = Option<Object>, write_only)]
+    #[schema(schema_with = crate::openapi::credential, required = false)]
     credential: Option<EnteredCredential>,
     /// Or where the credential is: `env://NAME`, with a prefix that the operator allows. Never the
     /// credential itself.

@@ -19,5 +19,7 @@ pub(crate) async fn handle(
     Asker(context): Asker,
     Id(id): Id<IntegrationId>,
 ) -> Result<Json<IntegrationBody>, Problem> {
-    Ok(Json(api.app.disable_integration(&context, id).await?.into()))
+    Ok(Json(
+        api.app.disable_integration(&context, id).await?.into(),
+    ))
 }

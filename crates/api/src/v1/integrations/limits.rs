@@ -94,8 +94,7 @@ impl From<IntegrationLimits> for LimitsBody {
                 limit: limits.token_limit,
                 used: limits.tokens_used,
                 held: limits.tokens_held,
-                remaining: some(limits.token_limit)
-                    .map(|limit| limit.saturating_sub(taken).max(0)),
+                remaining: some(limits.token_limit).map(|limit| limit.saturating_sub(taken).max(0)),
                 percent: percent(limits.tokens_used, limits.token_limit),
             },
             rate: RateBody {

@@ -42,7 +42,7 @@ pub(crate) struct Asked {
     #[schema(value_type = Option<i64>)]
     rate_limit_rpm: Change<i64>,
     /// Another credential, or the same again; sealed on arrival.
-    #[schema(value_type = Option<Object>, write_only)]
+    #[schema(schema_with = crate::openapi::credential, required = false)]
     credential: Option<EnteredCredential>,
     /// Another reference, or the same again, where the credential is a reference.
     #[schema(write_only)]
@@ -69,5 +69,10 @@ pub(crate) async fn handle(
         credential: asked.credential,
         credential_ref: asked.credential_ref,
     };
-    Ok(Json(api.app.update_integration(&context, id, patch).await?.into()))
+    Ok(Json(
+        api.app
+            .update_integration(&context, id, patch)
+            .await?
+            .into(),
+    ))
 }

@@ -62,6 +62,9 @@ pub(crate) async fn handle(
         expires_at: asked.expires_at,
     };
     let created = api.app.create_key(&context, new).await?;
-    let body = CreatedKeyBody { kept: created.key.into(), key: created.secret.reveal() };
+    let body = CreatedKeyBody {
+        kept: created.key.into(),
+        key: created.secret.reveal(),
+    };
     Ok((StatusCode::CREATED, Json(body)))
 }

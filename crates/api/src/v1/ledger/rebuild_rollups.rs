@@ -27,5 +27,8 @@ pub(crate) async fn handle(
     Asker(context): Asker,
 ) -> Result<Json<RebuildBody>, Problem> {
     let report = api.app.rebuild_rollups(&context).await?;
-    Ok(Json(RebuildBody { days: report.days, changed: report.changed }))
+    Ok(Json(RebuildBody {
+        days: report.days,
+        changed: report.changed,
+    }))
 }

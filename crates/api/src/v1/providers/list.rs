@@ -17,5 +17,7 @@ pub(crate) async fn handle(
     Asker(context): Asker,
 ) -> Result<Json<ListBody<Value>>, Problem> {
     let providers = api.app.list_providers(&context)?;
-    Ok(Json(ListBody::whole(providers.into_iter().map(|one| json!(one)).collect())))
+    Ok(Json(ListBody::whole(
+        providers.into_iter().map(|one| json!(one)).collect(),
+    )))
 }

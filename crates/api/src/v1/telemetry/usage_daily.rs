@@ -89,6 +89,11 @@ pub(crate) async fn handle(
         to: day_parameter("to", asked.to.as_deref())?,
     };
     let integration = parameter("integration_id", asked.integration_id.as_deref(), "a UUID")?;
-    let rows = api.app.usage_daily(&context, span.days(&context)?, integration).await?;
-    Ok(Json(ListBody::whole(rows.into_iter().map(DailyBody::from).collect())))
+    let rows = api
+        .app
+        .usage_daily(&context, span.days(&context)?, integration)
+        .await?;
+    Ok(Json(ListBody::whole(
+        rows.into_iter().map(DailyBody::from).collect(),
+    )))
 }

@@ -98,7 +98,9 @@ pub(crate) struct UsageBody {
 impl From<UsageRow> for UsageBody {
     fn from(row: UsageRow) -> Self {
         let usage = row.usage;
-        let classes = TokenClass::ALL.into_iter().map(|class| (class, row.tokens.get(class)));
+        let classes = TokenClass::ALL
+            .into_iter()
+            .map(|class| (class, row.tokens.get(class)));
         let used = classes.filter(|(_, tokens)| *tokens > 0);
         Self {
             id: usage.id,
@@ -114,7 +116,9 @@ impl From<UsageRow> for UsageBody {
             cost_cents: usage.cost_cents,
             cost_usd: row.cost.to_string(),
             usage_source: row.source.as_str(),
-            tokens_by_class: used.map(|(class, n)| (class.as_str().to_owned(), n.into())).collect(),
+            tokens_by_class: used
+                .map(|(class, n)| (class.as_str().to_owned(), n.into()))
+                .collect(),
             price_version: row.price.map(|price| price.version.to_string()),
             latency_ms: usage.latency_ms,
             policy_result: usage.policy_result.as_str(),

@@ -35,7 +35,10 @@ pub(crate) async fn handle(
     Asker(context): Asker,
     Body(asked): Body<Asked>,
 ) -> Result<(StatusCode, Json<TenantBody>), Problem> {
-    let new = NewTenant { id: asked.id, name: asked.name };
+    let new = NewTenant {
+        id: asked.id,
+        name: asked.name,
+    };
     let tenant = api.app.create_tenant(&context, new).await?;
     Ok((StatusCode::CREATED, Json(tenant.into())))
 }

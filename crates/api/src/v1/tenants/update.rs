@@ -36,6 +36,11 @@ pub(crate) async fn handle(
     Id(id): Id<TenantId>,
     Body(asked): Body<Asked>,
 ) -> Result<Json<TenantBody>, Problem> {
-    let change = TenantChange { name: asked.name, status: asked.status };
-    Ok(Json(api.app.update_tenant(&context, &id, change).await?.into()))
+    let change = TenantChange {
+        name: asked.name,
+        status: asked.status,
+    };
+    Ok(Json(
+        api.app.update_tenant(&context, &id, change).await?.into(),
+    ))
 }

@@ -41,10 +41,11 @@ pub(super) struct Demo {
 
 /// The keys as they are kept: only ever those of a demonstration.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct KeptKeys {
-    operator_key: Option<String>,
-    admin_key: Option<String>,
-    caller_key: Option<String>,
+    operator: Option<String>,
+    admin: Option<String>,
+    caller: Option<String>,
 }
 
 impl Demo {
@@ -56,15 +57,27 @@ impl Demo {
     ) -> Result<Self, Failure> {
         let operator = console(app);
         let tenant: TenantId = TENANT.parse().map_err(Failure::plain)?;
-        if !app.has_tenant(&tenant).await.map_err(|error| of_app(&error))? {
-            let new = NewTenant { id: Some(tenant.clone()), name: "Demo".to_owned() };
-            app.create_tenant(&operator, new).await.map_err(|error| of_app(&error))?;
+        if !app
+            .has_tenant(&tenant)
+            .await
+            .map_err(|error| of_app(&error))?
+        {
+            let new = NewTenant {
+                id: Some(tenant.clone()),
+                name: "Demo".to_owned(),
+            };
+            app.create_tenant(&operator, new)
+                .await
+                .map_err(|error| of_app(&error))?;
         }
-        let admin = Context { tenant: Some(tenant), ..operator.clone() };
+        let admin = Context {
+            tenant: Some(tenant),
+            ..operator.clone()
+        };
         let mut kept = read_keys(folder);
-        let operator_key = live_key(app, &operator, Role::Operator, &mut kept.operator_key).await?;
-        let admin_key = live_key(app, &admin, Role::Admin, &mut kept.admin_key).await?;
-        let caller_key = live_key(app, &admin, Role::Caller, &mut kept.caller_key).await?;
+        let operator_key = live_key(app, &operator, Role::Operator, &mut kept.operator).await?;
+        let admin_key = live_key(app, &admin, Role::Admin, &mut kept.admin).await?;
+        let caller_key = live_key(app, &admin, Role::Caller, &mut kept.caller).await?;
         write_keys(folder, &kept)?;
         let set = async |provider_type| {
             let set = integration(app, &admin, provider_type, provider_url).await;
@@ -102,9 +115,16 @@ async fn live_key(
     {
         return Ok(key.clone());
     }
-    let new =
-        NewKey { name: format!("demo {role}"), role, integration_id: None, expires_at: None };
-    let created = app.create_key(context, new).await.map_err(|error| of_app(&error))?;
+    let new = NewKey {
+        name: format!("demo {role}"),
+        role,
+        integration_id: None,
+        expires_at: None,
+    };
+    let created = app
+        .create_key(context, new)
+        .await
+        .map_err(|error| of_app(&error))?;
     let key = created.secret.reveal();
     *kept = Some(key.clone());
     Ok(key)
@@ -118,8 +138,14 @@ async fn integration(
     provider_url: &str,
 ) -> Result<IntegrationId, AppError> {
     let name = provider_type.as_str();
-    let ask = PageAsk { rows: PAGE_ROWS_MAX, after: None };
-    let filter = IntegrationFilter { provider_type: Some(provider_type), ..Default::default() };
+    let ask = PageAsk {
+        rows: PAGE_ROWS_MAX,
+        after: None,
+    };
+    let filter = IntegrationFilter {
+        provider_type: Some(provider_type),
+        ..Default::default()
+    };
     let page = app.list_integrations(context, ask, filter).await?;
     let known = page.rows.into_iter().find(|it| it.record.name == name);
     let config = Map::from_iter([("base_url".to_owned(), json!(provider_url))]);
@@ -131,7 +157,8 @@ async fn integration(
                 credential: Some(credential()?),
                 ..IntegrationPatch::default()
             };
-            app.update_integration(context, id_of(&known)?, patch).await?
+            app.update_integration(context, id_of(&known)?, patch)
+                .await?
         }
         None => {
             let new = NewIntegration {
@@ -162,7 +189,11 @@ fn is_at(shown: &ShownIntegration, provider_url: &str) -> bool {
 }
 
 fn id_of(shown: &ShownIntegration) -> Result<IntegrationId, AppError> {
-    shown.record.id.parse().map_err(|error| AppError::Internal(Box::new(error)))
+    shown
+        .record
+        .id
+        .parse()
+        .map_err(|error| AppError::Internal(Box::new(error)))
 }
 
 fn credential() -> Result<EnteredCredential, AppError> {

@@ -30,7 +30,10 @@ impl Told {
             ("tenant_id", json!(TENANT).to_string()),
             ("admin_key", json!(demo.admin_key).to_string()),
             ("caller_key", json!(demo.caller_key).to_string()),
-            ("integrations", format!(r#"{{"openai":{openai},"anthropic":{anthropic}}}"#)),
+            (
+                "integrations",
+                format!(r#"{{"openai":{openai},"anthropic":{anthropic}}}"#),
+            ),
             ("provider_url", json!(self.provider_url).to_string()),
             ("data_dir", json!(self.folder.to_string_lossy()).to_string()),
         ];
@@ -40,10 +43,28 @@ impl Told {
 
     /// What to paste.
     pub(super) fn text(&self) -> String {
-        let Self { url, admin_url, provider_url, .. } = self;
-        let Demo { operator_key, admin_key, caller_key, openai, .. } = &self.demo;
-        let tollgate = program();
-        let provider = if self.is_simulated { "a simulated provider" } else { "the provider" };
+        let (places, calls, commands) = (self.places(), self.calls(), self.commands());
+        format!("{places}\n{calls}\n{commands}\nCtrl-C ends it.\n")
+    }
+
+    fn places(&self) -> String {
+        let Self {
+            url,
+            admin_url,
+            provider_url,
+            ..
+        } = self;
+        let Demo {
+            operator_key,
+            admin_key,
+            caller_key,
+            ..
+        } = &self.demo;
+        let provider = if self.is_simulated {
+            "a simulated provider"
+        } else {
+            "the provider"
+        };
         let kept = if self.is_temporary {
             "a temporary folder, removed when this ends; keep one with --data-dir FOLDER"
         } else {
@@ -51,7 +72,7 @@ impl Told {
         };
         let folder = self.folder.display();
         format!(
-            r#"
+            r"
 Tollgate is ready, with {provider} at {provider_url}.
   gateway        {url}
   control plane  {admin_url}
@@ -61,8 +82,14 @@ Tollgate is ready, with {provider} at {provider_url}.
   caller key     {caller_key}
   admin key      {admin_key}
   operator key   {operator_key}
+"
+        )
+    }
 
-A call, with curl:
+    fn calls(&self) -> String {
+        let (url, caller_key) = (&self.url, &self.demo.caller_key);
+        format!(
+            r#"A call, with curl:
 
 curl {url}/v1/chat/completions \
   -H "Authorization: Bearer {caller_key}" \
@@ -85,31 +112,44 @@ With Python (pip install anthropic):
 from anthropic import Anthropic
 client = Anthropic(base_url="{url}", api_key="{caller_key}")
 answer = client.messages.create(
-    model="claude-sonnet-4-5",
+    model="claude-sonnet-4-6",
     max_tokens=20,
     messages=[{{"role": "user", "content": "Say hello."}}],
 )
 print(answer.content[0].text)
+"#
+        )
+    }
 
-The books, and a budget of ten cents a month:
+    fn commands(&self) -> String {
+        let Self { url, admin_url, .. } = self;
+        let Demo {
+            operator_key,
+            admin_key,
+            openai,
+            ..
+        } = &self.demo;
+        let tollgate = program();
+        format!(
+            r"The books, and a budget of ten cents a month:
 
 export TOLLGATE_URL={url} TOLLGATE_ADMIN_URL={admin_url}
 TOLLGATE_KEY={admin_key} {tollgate} usage summary
 TOLLGATE_KEY={admin_key} {tollgate} integration update {openai} --budget-cents 10
 TOLLGATE_KEY={admin_key} {tollgate} integration limits {openai}
 TOLLGATE_KEY={operator_key} {tollgate} ledger verify
-
-Ctrl-C ends it.
-"#
+"
         )
     }
 }
 
 /// How the program is called from here.
 fn program() -> String {
-    let Ok(path) = std::env::current_exe() else { return "tollgate".to_owned() };
+    let Ok(path) = std::env::current_exe() else {
+        return "tollgate".to_owned();
+    };
     let here = std::env::current_dir().ok();
-    let near = here.and_then(|here| path.strip_prefix(here).ok().map(|near| near.to_owned()));
+    let near = here.and_then(|here| path.strip_prefix(here).ok().map(std::path::Path::to_owned));
     let path = near.unwrap_or(path);
     match path.components().count() {
         1 => format!("./{}", path.display()),

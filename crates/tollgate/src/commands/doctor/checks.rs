@@ -28,13 +28,13 @@ pub(super) fn key_file(settings: &Settings) -> Finding {
     if let Err(failure) = wire::key_ring(settings) {
         return Finding::failing(CHECK, failure.message);
     }
-    match &reference {
-        SecretReference::File(path) if is_open_to_others(path) => {
-            let path = path.display();
-            Finding::weak(CHECK, format!("others may read {path}: chmod 600 {path}"))
-        }
-        _ => Finding::well(CHECK, reference.to_string()),
+    if let SecretReference::File(path) = &reference
+        && is_open_to_others(path)
+    {
+        let path = path.display();
+        return Finding::weak(CHECK, format!("others may read {path}: chmod 600 {path}"));
     }
+    Finding::well(CHECK, reference.to_string())
 }
 
 /// The data directory: whether it is there, can be written to, and is closed to others.
@@ -43,13 +43,19 @@ pub(super) fn folder(settings: &Settings) -> Finding {
     let folder = &settings.folder;
     let shown = folder.display();
     if !folder.is_dir() {
-        return Finding::failing(CHECK, format!("{shown} is missing: `tollgate init` makes it"));
+        return Finding::failing(
+            CHECK,
+            format!("{shown} is missing: `tollgate init` makes it"),
+        );
     }
     if let Err(error) = tempfile::tempfile_in(folder) {
         return Finding::failing(CHECK, format!("{shown} cannot be written to: {error}"));
     }
     if is_open_to_others(folder) {
-        return Finding::weak(CHECK, format!("others may enter {shown}: chmod 700 {shown}"));
+        return Finding::weak(
+            CHECK,
+            format!("others may enter {shown}: chmod 700 {shown}"),
+        );
     }
     Finding::well(CHECK, shown.to_string())
 }
@@ -68,22 +74,38 @@ pub(super) fn running(url: &str, status: StatusCode, ready: &Value) -> Vec<Findi
         return vec![Finding::failing("server", detail)];
     };
     let is_well = |name: &str| checks.get(name).and_then(Value::as_bool) == Some(true);
-    let told = |check, name, trouble: &str| match is_well(name) {
-        true => Finding::well(check, "the server says so"),
-        false => Finding::failing(check, trouble),
+    let told = |check, name, trouble: &str| {
+        if is_well(name) {
+            Finding::well(check, "the server says so")
+        } else {
+            Finding::failing(check, trouble)
+        }
     };
-    let lag = checks.get("ledger_lag_rows").and_then(Value::as_u64).unwrap_or(0);
+    let lag = checks
+        .get("ledger_lag_rows")
+        .and_then(Value::as_u64)
+        .unwrap_or(0);
     let ledger = match (is_well("ledger"), lag) {
         (true, lag) if lag < LAG_WORTH_TELLING => {
             Finding::well("ledger", format!("{lag} rows wait for it"))
         }
         (true, lag) => Finding::weak("ledger", format!("{lag} rows wait: the store is slow")),
-        (false, lag) => Finding::failing("ledger", format!("{lag} rows wait: see the server's log")),
+        (false, lag) => {
+            Finding::failing("ledger", format!("{lag} rows wait: see the server's log"))
+        }
     };
     vec![
         Finding::well("server", format!("answers at {url}")),
-        told("store", "store", "the server cannot reach its store: see its log"),
-        told("journal", "journal", "the disk of the journal refuses: see the server's log"),
+        told(
+            "store",
+            "store",
+            "the server cannot reach its store: see its log",
+        ),
+        told(
+            "journal",
+            "journal",
+            "the disk of the journal refuses: see the server's log",
+        ),
         ledger,
     ]
 }
@@ -114,7 +136,8 @@ pub(super) async fn store(settings: &Settings) -> Finding {
         Ok((engine, status)) => match status.pending.len() {
             0 => Finding::well(CHECK, format!("{engine}, schema up to date")),
             pending => {
-                let detail = format!("{engine}, {pending} migrations wait: the next start does them");
+                let detail =
+                    format!("{engine}, {pending} migrations wait: the next start does them");
                 Finding::weak(CHECK, detail)
             }
         },
@@ -122,7 +145,10 @@ pub(super) async fn store(settings: &Settings) -> Finding {
 }
 
 async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus), StoreError> {
-    let options = OpenStore { max_connections: 1, node: NodeId::generate() };
+    let options = OpenStore {
+        max_connections: 1,
+        node: NodeId::generate(),
+    };
     let store = Store::open(url, options).await?;
     let status = async {
         store.ping().await?;
@@ -137,24 +163,36 @@ async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus), StoreEr
 pub(super) fn weak_settings(settings: &Settings) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut weak = |detail: String| found.push(Finding::weak("settings", detail));
-    let listeners = [("gateway", settings.gateway_address()), ("admin", settings.admin_address())];
+    let listeners = [
+        ("gateway", settings.gateway_address()),
+        ("admin", settings.admin_address()),
+    ];
     for (section, address) in listeners {
         if !address.ip().is_loopback() {
-            weak(format!("{section}.listen is {address}: keys cross the network in clear without TLS in front"));
+            weak(format!(
+                "{section}.listen is {address}: keys cross the network in clear without TLS in front"
+            ));
         }
     }
     if settings.app.journal_sync == SyncChoice::Never {
-        weak("app.journal_sync is never: a loss of power may lose calls that were billed".to_owned());
+        weak(
+            "app.journal_sync is never: a loss of power may lose calls that were billed".to_owned(),
+        );
     }
     if settings.providers.allow_loopback {
         weak("providers.allow_loopback lets tenants send calls to this machine itself".to_owned());
     }
     if !settings.providers.allowed_hosts.is_empty() {
         let hosts = settings.providers.allowed_hosts.join(", ");
-        weak(format!("providers.allowed_hosts lets tenants send calls to {hosts}, without TLS too"));
+        weak(format!(
+            "providers.allowed_hosts lets tenants send calls to {hosts}, without TLS too"
+        ));
     }
     if matches!(&settings.store.url, Some(StoreUrl::Plain(url)) if has_password(url)) {
-        weak("store.url holds a password: keep the address elsewhere and name it with file: or env:".to_owned());
+        weak(
+            "store.url holds a password: keep the address elsewhere and name it with file: or env:"
+                .to_owned(),
+        );
     }
     found
 }
@@ -162,7 +200,9 @@ pub(super) fn weak_settings(settings: &Settings) -> Vec<Finding> {
 fn has_password(url: &str) -> bool {
     let authority = url.split_once("://").map_or("", |(_, rest)| rest);
     let authority = authority.split('/').next().unwrap_or("");
-    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'))
+    authority
+        .rsplit_once('@')
+        .is_some_and(|(user, _)| user.contains(':'))
         || url.contains("password=")
 }
 
@@ -173,7 +213,7 @@ pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
         IpAddr::V6(ip) if ip.is_unspecified() => {
             (std::net::Ipv6Addr::LOCALHOST, address.port()).into()
         }
-        _ => address,
+        IpAddr::V4(_) | IpAddr::V6(_) => address,
     }
 }
 

@@ -37,19 +37,35 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn well(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: State::Well, detail: detail.into() }
+        Self {
+            check,
+            state: State::Well,
+            detail: detail.into(),
+        }
     }
 
     pub(super) fn weak(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: State::Weak, detail: detail.into() }
+        Self {
+            check,
+            state: State::Weak,
+            detail: detail.into(),
+        }
     }
 
     pub(super) fn failing(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: State::Failing, detail: detail.into() }
+        Self {
+            check,
+            state: State::Failing,
+            detail: detail.into(),
+        }
     }
 
     pub(super) fn skipped(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, state: State::Skipped, detail: detail.into() }
+        Self {
+            check,
+            state: State::Skipped,
+            detail: detail.into(),
+        }
     }
 
     pub(super) fn json(&self) -> Value {

@@ -1,0 +1,128 @@
+//! The store is away, or dies again and again: calls go on within what was drawn, and nothing that was settled is lost.
+#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tollgate_tests::{Engine, Plan, World, until};
+
+fn call() -> Value {
+    json!({"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admitted_call_asks_no_database() {
+    let world = World::start(Plan::quiet(Engine::Postgres)).await;
+    let tenant = world.tenant().await;
+    let integration = tenant.openai(&json!({"rate_limit_rpm": 10_000})).await;
+    assert_eq!(tenant.caller.chat(&call()).await.status, 200);
+    integration.holds_are_gone().await;
+    let cluster = world.cluster();
+    cluster.freeze();
+    let calls = async {
+        for _ in 0..200 {
+            let answer = tenant.caller.chat(&call()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    };
+    // A database that does not answer would keep even one call for longer than all of these take.
+    let done = tokio::time::timeout(std::time::Duration::from_secs(20), calls).await;
+    cluster.thaw();
+    assert!(done.is_ok(), "calls wait for the database");
+    let rows = world.close().await;
+    assert_eq!(rows.len(), 201, "what was settled meanwhile is there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_store_a_budget_goes_on_for_as_long_as_its_allowance_and_then_refuses() {
+    let world = World::start(Plan::quiet(Engine::Postgres)).await;
+    let tenant = world.tenant().await;
+    let integration = tenant.openai(&json!({"budget_limit_cents": 1})).await;
+    assert_eq!(tenant.caller.chat(&call()).await.status, 200);
+    integration.holds_are_gone().await;
+    world.cluster().freeze();
+    let mut admitted = 0;
+    let refused = loop {
+        let answer = tenant.caller.chat(&call()).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        admitted += 1;
+        assert!(admitted < 5_000, "nothing stops it: a cent buys far less");
+    };
+    world.cluster().thaw();
+    eprintln!("{admitted} calls went on within the allowance");
+    let seen = (refused.status, refused.code());
+    assert_eq!(
+        seen,
+        (503, "limits_unavailable".to_owned()),
+        "{}",
+        refused.text()
+    );
+    let seconds: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((1..=5).contains(&seconds), "{seconds}");
+    let again = async || (tenant.caller.chat(&call()).await.status == 200).then_some(());
+    until("calls are admitted again", again).await;
+    integration.holds_are_gone().await;
+    assert!(integration.used_nanos().await <= 10_000_000);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_crashes_under_load_again_and_again_loses_nothing() {
+    let world = World::start(Plan::quiet(Engine::Postgres)).await;
+    let tenant = world.tenant().await;
+    let integration = tenant
+        .openai(&json!({"budget_limit_cents": 1_000_000}))
+        .await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        let (caller, stop) = (tenant.caller.clone(), Arc::clone(&stop));
+        clients.spawn(async move {
+            let mut answered = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let answer = caller.chat(&call()).await;
+                assert!([200, 503].contains(&answer.status), "{}", answer.text());
+                answered += usize::from(answer.status == 200);
+            }
+            answered
+        });
+    }
+    for crash in 1..=6 {
+        let goal = world.simulator.billed() + 150;
+        until("calls before the next crash", async || {
+            (world.simulator.billed() >= goal).then_some(())
+        })
+        .await;
+        eprintln!("crash {crash}, after {} calls", world.simulator.billed());
+        world.cluster().crash();
+    }
+    let goal = world.simulator.billed() + 50;
+    until("calls after the last crash", async || {
+        (world.simulator.billed() >= goal).then_some(())
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    let answered: usize = clients.join_all().await.into_iter().sum();
+    until("the control plane is back", async || {
+        let path = format!("/integrations/{}/limits", integration.id);
+        (integration
+            .control
+            .send(http::Method::GET, &path, None)
+            .await
+            .status
+            == 200)
+            .then_some(())
+    })
+    .await;
+    let billed = world.simulator.billed();
+    let rows = world.close().await;
+    assert_eq!(rows.iter().filter(|row| !row.is_refused()).count(), billed);
+    assert_eq!(
+        answered, billed,
+        "a call that was answered is booked, and no other"
+    );
+}
