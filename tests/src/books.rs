@@ -169,11 +169,12 @@ impl Join {
 
     /// Fails the test unless every billed request has exactly one row.
     pub fn must_be_exact(&self) {
-        let exact =
-            self.missing.is_empty() && self.double.is_empty() && self.billed_twice.is_empty();
-        assert!(
-            exact,
-            "the provider's journal and the ledger differ: {self:?}"
+        let lists = [&self.missing, &self.double, &self.billed_twice];
+        let examples: Vec<_> = lists.into_iter().flatten().take(5).collect();
+        let wrong = lists.map(Vec::len);
+        assert_eq!(
+            wrong, [0; 3],
+            "billed without a row, rows twice, billed twice, such as {examples:?}"
         );
     }
 }

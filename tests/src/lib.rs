@@ -27,7 +27,7 @@ pub use books::{Join, LedgerRow, Tables, cost_of, nanos_of_usd};
 pub use canary::{CANARY, found_in};
 pub use client::{Answer, Broken, Caller, Http, Next, Stream};
 pub use control::Control;
-pub use postgres::Cluster;
+pub use postgres::{Cluster, Durability};
 pub use program::{Program, Run, binary, repository, run, setting};
 pub use recorder::{Recorder, answer_of};
 pub use simulator::{Line, Simulator};

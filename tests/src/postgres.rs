@@ -14,9 +14,18 @@ pub struct Cluster {
     pub url: String,
 }
 
+/// What a cluster keeps when its server crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Perhaps not the last moments: fast, and enough where no server crashes.
+    Relaxed,
+    /// Whatever was committed.
+    Full,
+}
+
 impl Cluster {
     /// Starts one.
-    pub fn start() -> Self {
+    pub fn start(durability: Durability) -> Self {
         // Directly below the temporary folder: the server's own user must be able to enter.
         let name = tempfile::Builder::new()
             .prefix("tollgate-pg-")
@@ -25,7 +34,7 @@ impl Cluster {
         let folder = name.path().to_owned();
         drop(name);
         let owner = std::process::id().to_string();
-        let output = script(&["start", folder.to_str().unwrap(), &owner]);
+        let output = script(&["start", folder.to_str().unwrap(), &owner], durability);
         Self {
             folder,
             url: output.trim().to_owned(),
@@ -34,7 +43,13 @@ impl Cluster {
 
     /// Each row of a statement as a line of JSON, read past row-level security.
     pub fn rows(&self, statement: &str) -> String {
-        let programs = script(&["where"]);
+        self.try_rows(statement)
+            .unwrap_or_else(|error| panic!("{statement}: {error}"))
+    }
+
+    /// The same; an error when the server does not serve at the moment.
+    fn try_rows(&self, statement: &str) -> Result<String, String> {
+        let programs = script(&["where"], Durability::Relaxed);
         let psql = PathBuf::from(programs.trim()).join("psql");
         let mut command = Command::new(psql);
         command.args([
@@ -50,12 +65,11 @@ impl Cluster {
             "--command=SELECT row_to_json(t) FROM ({statement}) t"
         ));
         let output = command.current_dir("/").output().unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).unwrap()
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
     }
 }
 
@@ -71,17 +85,13 @@ impl Cluster {
     }
 
     /// Kills the process behind one of the program's connections: the server then breaks every connection, throws
-    /// away what was not committed and recovers, as after a crash.
-    pub fn crash(&self) {
-        let connections = self.rows("SELECT pid FROM pg_stat_activity WHERE usename = 'tollgate'");
-        let pid = connections.lines().next().and_then(|line| {
-            let row: serde_json::Value = serde_json::from_str(line).unwrap();
-            row["pid"].as_u64()
-        });
-        signal(
-            "-KILL",
-            &[pid.expect("the program has no connection").to_string()],
-        );
+    /// away what was not committed and recovers, as after a crash. Nothing happens while it has no connection.
+    pub fn crash(&self) -> Option<()> {
+        let statement = "SELECT pid FROM pg_stat_activity WHERE usename = 'tollgate'";
+        let connections = self.try_rows(statement).ok()?;
+        let row: serde_json::Value = serde_json::from_str(connections.lines().next()?).unwrap();
+        signal("-KILL", &[row["pid"].to_string()]);
+        Some(())
     }
 
     /// The server's process and all that it started.
@@ -122,11 +132,14 @@ impl Drop for Cluster {
 }
 
 /// Runs the script to its end. Its output goes to a file: the server it starts would keep a pipe open.
-fn script(args: &[&str]) -> String {
+fn script(args: &[&str], durability: Durability) -> String {
     let output = tempfile::NamedTempFile::new().unwrap();
     let errors = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(repository().join("bin/throwaway-postgres"));
     command.args(args).stdin(std::process::Stdio::null());
+    if durability == Durability::Full {
+        command.env("TOLLGATE_PG_FSYNC", "on");
+    }
     command
         .stdout(output.reopen().unwrap())
         .stderr(errors.reopen().unwrap());

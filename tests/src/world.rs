@@ -10,7 +10,7 @@ use crate::books::{Join, LedgerRow, Tables, nanos_of_usd};
 use crate::canary::{CANARY, found_in};
 use crate::client::Caller;
 use crate::control::Control;
-use crate::postgres::Cluster;
+use crate::postgres::{Cluster, Durability};
 use crate::program::{Program, run};
 use crate::simulator::Simulator;
 use crate::wait::until;
@@ -33,6 +33,8 @@ pub struct Plan {
     pub env: Vec<(String, String)>,
     /// Options of the simulated provider.
     pub provider: Vec<String>,
+    /// What a cluster keeps when its server crashes.
+    pub durability: Durability,
 }
 
 /// A running gateway.
@@ -102,6 +104,7 @@ impl Plan {
             engine,
             env: Vec::new(),
             provider: Vec::new(),
+            durability: Durability::Relaxed,
         }
     }
 
@@ -109,6 +112,13 @@ impl Plan {
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {
         self.env.push((variable.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same on a cluster that keeps whatever was committed.
+    #[must_use]
+    pub fn durable(mut self) -> Self {
+        self.durability = Durability::Full;
         self
     }
 
@@ -164,7 +174,7 @@ impl World {
             .unwrap();
         let options: Vec<&str> = plan.provider.iter().map(String::as_str).collect();
         let simulator = Simulator::start(folder.path(), &options).await;
-        let cluster = (plan.engine == Engine::Postgres).then(Cluster::start);
+        let cluster = (plan.engine == Engine::Postgres).then(|| Cluster::start(plan.durability));
         let gateway = begin(&folder, &plan, &simulator, (cluster.as_ref(), 0)).await;
         let operator = Control::new(&gateway.admin_url, &gateway.operator_key);
         let (starts, tenants) = (AtomicUsize::new(1), AtomicUsize::new(0));
@@ -309,6 +319,26 @@ impl World {
         self.is_closed = true;
     }
 
+    /// What the gateway had to complain about, for whoever looks at a test that failed.
+    #[expect(
+        clippy::print_stderr,
+        reason = "the place where a failed test is looked at"
+    )]
+    fn tell(&self) {
+        let log = self.gateway.program.messages();
+        let complaints = log
+            .lines()
+            .filter(|line| line.contains("WARN") || line.contains("ERROR"));
+        let complaints: Vec<&str> = complaints.collect();
+        eprintln!(
+            "the gateway complained {} times; the last of it:",
+            complaints.len()
+        );
+        for line in complaints.iter().rev().take(20).rev() {
+            eprintln!("  {line}");
+        }
+    }
+
     /// Fails if anything that was written holds the canary.
     pub fn canary_is_nowhere(&self) {
         let mut found = found_in(self.folder.path());
@@ -326,6 +356,9 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         let may_be_open = self.is_closed || std::thread::panicking();
         assert!(may_be_open, "a test must close its world");
     }

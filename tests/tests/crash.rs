@@ -1,5 +1,9 @@
 //! The program is killed in the middle of its work, again and again: no call is lost and none is booked twice.
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
+#![expect(
+    clippy::print_stderr,
+    reason = "how many calls a kill interrupted is worth knowing"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -217,7 +217,7 @@ async fn raw(world: &World, bytes: &[u8]) -> String {
     drop(stream.write_all(bytes).await);
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    drop(read.expect("the connection is left open"));
+    assert!(read.is_ok(), "the connection is left open");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -294,9 +294,9 @@ async fn a_head_without_end_and_a_body_that_does_not_come_are_cut() {
         "{}",
         long.chars().take(100).collect::<String>()
     );
-    let many: String = (0..5_000)
-        .map(|number| format!("x-{number}: 1\r\n"))
-        .collect();
+    let many = "x-more: 1
+"
+    .repeat(5_000);
     let crowded = raw(&world, &raw_call(&key, &many, "")).await;
     assert!(
         crowded.is_empty() || crowded.starts_with("HTTP/1.1 4"),

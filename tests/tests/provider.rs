@@ -1,5 +1,4 @@
 //! A provider that fails: what the caller gets, and what is booked.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use serde_json::{Value, json};
 use tollgate_tests::{Caller, Engine, Plan, World, until};

@@ -98,10 +98,10 @@ async fn no_minute_has_more_calls_than_the_limit_and_hardly_one_has_less() {
     let moments = admitted(&rows, &steady.id);
     no_minute_has_more_than(RPM, &moments);
     // Every minute that lies within the overload.
-    let last = rows.iter().map(|row| row.created_at).max().unwrap();
+    let end = rows.iter().map(|row| row.created_at).max().unwrap();
     let mut minutes = Vec::new();
     let mut from = moments[0];
-    while from + MINUTE_MICROS <= last {
+    while from + MINUTE_MICROS <= end {
         let inside = |at: &&i64| (from..from + MINUTE_MICROS).contains(*at);
         minutes.push(moments.iter().filter(inside).count());
         from += 250_000;

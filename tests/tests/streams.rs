@@ -57,7 +57,7 @@ async fn cut_after(tenant: &Tenant, face: &Face, events: usize) -> (String, u64,
     for _ in 0..events {
         match stream.next().await {
             Next::Event(event) => delivered += (face.delivered)(&event),
-            end => {
+            end @ (Next::End | Next::Cut) => {
                 assert_eq!(end, Next::End);
                 is_whole = true;
                 break;

@@ -1,5 +1,4 @@
 //! What callers see: statuses, codes and headers of every condition that can be reached from outside.
-#![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 use serde_json::{Value, json};
 use tollgate_tests::{Answer, Engine, Plan, World, nanos_of_usd};
@@ -108,6 +107,7 @@ async fn a_key_that_is_missing_wrong_or_doubled_is_refused_in_the_callers_dialec
     let (chat, message) = (call().to_string(), message().to_string());
     let key = tenant.caller.key.clone();
     let bearer = format!("Bearer {key}");
+    let hidden: String = key.chars().take(key.len() - 4).collect();
     let mut other = key.clone();
     let last = other.pop().unwrap();
     other.push(if last == 'a' { 'b' } else { 'a' });
@@ -126,10 +126,7 @@ async fn a_key_that_is_missing_wrong_or_doubled_is_refused_in_the_callers_dialec
         let answer = tenant.caller.bare(CHAT, headers, chat.clone()).await;
         must_refuse(&answer, 401, "invalid_api_key");
         assert_eq!(answer.header("www-authenticate"), "Bearer");
-        assert!(
-            !answer.text().contains(&key[..key.len() - 4]),
-            "a key is repeated"
-        );
+        assert!(!answer.text().contains(&*hidden), "a key is repeated");
         let answer = tenant.caller.bare(MESSAGES, headers, message.clone()).await;
         must_refuse_in_anthropics(&answer, 401, "authentication_error");
     }
@@ -180,7 +177,7 @@ async fn only_callers_call() {
             .await;
         must_refuse(&answer, 403, "permission_denied");
     }
-    let operator = tenant.caller.with_key(&*world.gateway.operator_key);
+    let operator = tenant.caller.with_key(&world.gateway.operator_key);
     must_refuse(&operator.chat(&call()).await, 403, "permission_denied");
     world.close().await;
 }

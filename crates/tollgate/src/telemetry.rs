@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -85,6 +86,7 @@ pub struct Telemetry {
     registry: Registry,
     ready: Family<CheckLabels, Gauge<i64, AtomicI64>>,
     lag_rows: Gauge<u64, AtomicU64>,
+    statements: Counter<u64, AtomicU64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -99,6 +101,13 @@ impl Telemetry {
         let mut registry = Registry::default();
         gateway.register(&mut registry);
         let (ready, lag_rows) = (Family::default(), Gauge::default());
+        let statements = Counter::default();
+        let statements_says = "Statements sent to the database";
+        registry.register(
+            "tollgate_store_statements",
+            statements_says,
+            Counter::clone(&statements),
+        );
         let ready_says = "Whether this node can take calls, by what that needs";
         registry.register("tollgate_ready", ready_says, Family::clone(&ready));
         let lag_says = "Rows in this node's journal that wait for the ledger";
@@ -111,6 +120,7 @@ impl Telemetry {
             registry,
             ready,
             lag_rows,
+            statements,
         }
     }
 
@@ -128,6 +138,9 @@ impl Telemetry {
                 .set(i64::from(is_well));
         }
         self.lag_rows.set(readiness.lag_rows);
+        let sent = app.statements();
+        self.statements
+            .inc_by(sent.saturating_sub(self.statements.get()));
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)

@@ -148,6 +148,22 @@ async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Fai
     Ok(store)
 }
 
+/// Whether another process works on the store, so that this one cannot.
+pub async fn is_store_taken(settings: &Settings) -> Result<bool, Failure> {
+    let options = OpenStore {
+        max_connections: 1,
+        node: NodeId::generate(),
+    };
+    match Store::open(&settings.store_url()?, options).await {
+        Ok(store) => {
+            store.close().await;
+            Ok(false)
+        }
+        Err(StoreError::Locked { .. }) => Ok(true),
+        Err(error) => Err(of_store(&error)),
+    }
+}
+
 /// Reads the master keys, or says how to make some.
 pub fn key_ring(settings: &Settings) -> Result<KeyRing, Failure> {
     let reference = settings.key_reference();
@@ -199,10 +215,13 @@ pub fn replace_private(
     name.push(".new");
     let beside = path.with_file_name(name);
     let attempt = || {
+        // What a crash left there may be readable by others, so it is not written into.
+        if beside.symlink_metadata().is_ok() {
+            fs::remove_file(&beside)?;
+        }
         let mut file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&beside)?;
         write(&mut file)?;

@@ -136,6 +136,8 @@ async fn a_call_in_flight_ends_whole_when_the_program_is_asked_to_end() {
     streamed["stream"] = json!(true);
     let answer = gate.call("/v1/chat/completions", &streamed).await;
     gate.ask_to_end().await;
+    // Whoever distributes calls is told, while those in flight still run.
+    while !gate.read("/readyz").await.contains("draining") {}
     let stream = text(answer).await;
     assert!(stream.trim_end().ends_with("data: [DONE]"), "{stream}");
     let (code, said) = gate.ended().await;
@@ -248,6 +250,8 @@ async fn the_first_operator_makes_a_tenant_in_what_is_served() {
         serde_json::from_str::<Value>(&made.out).unwrap()["id"],
         "acme"
     );
+    let again = run(&["init", "--data-dir", place], &[], "").await;
+    assert_eq!((again.code, &*again.out), (Some(0), ""), "{again:?}");
     let examined = run(
         &["doctor", "--data-dir", place, "--url", admin_url],
         &[],

@@ -139,7 +139,8 @@ impl Batch {
                 if column > 0 {
                     statement = statement.push(", ");
                 }
-                statement = statement.value(value);
+                // Unnamed: SQLite finds a named one by looking through all names before it.
+                statement = statement.bind(value).push("?");
             }
             statement = statement.push(")");
         }

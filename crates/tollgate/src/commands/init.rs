@@ -37,16 +37,25 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     };
     let (file, _) = flags.file();
     let wrote_file = write_settings(&file, &flags)?;
-    let settings = Settings::load(&Flags {
+    let mut settings = Settings::load(&Flags {
         config: Some(file.clone()),
         ..flags
     })?;
     let wrote_key = write_key_file(&settings)?;
     let ring = wire::key_ring(&settings)?;
-    let app = wire::start_app(&settings, ring).await?;
-    let operator_key = first_operator_key(&app).await;
-    app.stop().await;
-    let operator_key = operator_key?;
+    let was_there = wrote_file == Written::WasThere && wrote_key == Written::WasThere;
+    let operator_key = if was_there && wire::is_store_taken(&settings).await? {
+        output::say("a Tollgate is running here: its store is left as it is");
+        None
+    } else {
+        // No call is made here, and the journal may be another process's.
+        let journal = tempfile::tempdir()?;
+        settings.app.journal_dir = Some(journal.path().to_owned());
+        let app = wire::start_app(&settings, ring).await?;
+        let operator_key = first_operator_key(&app).await;
+        app.stop().await;
+        operator_key?
+    };
     let told = |written: Written| {
         if written == Written::Anew {
             "made"
@@ -73,7 +82,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         return output::print(&line.to_string());
     }
     match operator_key {
-        None => output::say("an operator key was there: it cannot be shown again"),
+        None => output::say("operator keys are shown only when they are made; none was made now"),
         Some(key) => {
             output::say("operator key, shown only now: keep it safe");
             output::print(&key)?;
