@@ -15,6 +15,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+
+# Worth nothing anywhere; it must not be found in anything that the program writes.
+CANARY = "sk-canary-7Qm2vX9ZkT4wLr8NbY3hJd6F"
 NAMES = itertools.count()
 
 
@@ -32,7 +35,11 @@ class Program:
     def __init__(self, *arguments: str, log: pathlib.Path):
         self._log = log.open("w")
         self._process = subprocess.Popen(
-            [binary(), *arguments], stdout=subprocess.PIPE, stderr=self._log, text=True
+            [binary(), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, "TOLLGATE__LOG__LEVEL": "trace"},
         )
         lines = queue.Queue()
         reader = threading.Thread(target=lambda: lines.put(self._process.stdout.readline()), daemon=True)
@@ -83,7 +90,7 @@ class Tenant:
                 {
                     "name": kind,
                     "provider_type": kind,
-                    "credential": {"api_key": "sk-simulated"},
+                    "credential": {"api_key": CANARY},
                     "config": {"base_url": world.provider_url + path},
                     **limits,
                 },
@@ -159,6 +166,8 @@ def session(tmp_path_factory):
         ended = world.gateway.stop()
         world.provider.stop()
     assert ended == 0
+    written = [path for path in world.folder.rglob("*") if path.is_file()]
+    assert written and not [path for path in written if CANARY.encode() in path.read_bytes()]
 
 
 @pytest.fixture

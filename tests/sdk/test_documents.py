@@ -36,13 +36,15 @@ def printed(tmp_path_factory):
 
 
 def shell(script: str, **environment: str) -> str:
+    # Documents call the program by its name.
+    path = os.pathsep.join([str(pathlib.Path(binary()).resolve().parent), os.environ["PATH"]])
     ran = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         capture_output=True,
         text=True,
         timeout=60,
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "PATH": path, **environment},
     )
     assert ran.returncode == 0, f"{script}\n{ran.stdout}\n{ran.stderr}"
     return ran.stdout
@@ -90,18 +92,19 @@ def test_the_readmes_python_works(world):
     assert python(snippet).split()
 
 
-def test_the_quickstart_works(tmp_path):
+@pytest.mark.parametrize("document", ["quickstart", "cli"])
+def test_the_guides_work(tmp_path, document):
     gateway = Program(
         *("dev", "--json", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")), log=tmp_path / "log"
     )
     try:
         known = names(gateway.ready)
-        for snippet in blocks(ROOT / "docs/quickstart.md", "python"):
+        for snippet in blocks(ROOT / f"docs/{document}.md", "python"):
             assert python("".join(f"{name} = {value!r}\n" for name, value in known.items()) + snippet).split()
-        for script in blocks(ROOT / "docs/quickstart.md", "sh"):
+        for script in blocks(ROOT / f"docs/{document}.md", "sh"):
             if "cargo " in script or "$id" in script:
                 continue
-            # The quickstart's curl is silent about errors; here they count.
+            # A document's curl is silent about errors; here they count.
             assert '"status":4' not in shell(script.replace("curl -s", "curl -sS --fail-with-body"), **known)
     finally:
         assert gateway.stop() == 0

@@ -13,6 +13,7 @@
 )]
 
 mod books;
+mod calls;
 mod canary;
 mod client;
 mod control;
@@ -20,10 +21,14 @@ mod postgres;
 mod program;
 mod recorder;
 mod simulator;
+mod tenant;
 mod wait;
 mod world;
 
 pub use books::{Join, LedgerRow, Tables, cost_of, nanos_of_usd};
+pub use calls::{
+    CHAT, MESSAGES, call, call_with, message, must_have_ids, must_refuse, must_refuse_in_anthropics,
+};
 pub use canary::{CANARY, found_in};
 pub use client::{Answer, Broken, Caller, Http, Next, Stream};
 pub use control::Control;
@@ -31,5 +36,6 @@ pub use postgres::{Cluster, Durability};
 pub use program::{Program, Run, binary, repository, run, setting};
 pub use recorder::{Recorder, answer_of};
 pub use simulator::{Line, Simulator};
+pub use tenant::{Integration, Tenant};
 pub use wait::{PATIENCE, until};
-pub use world::{Engine, Gateway, Integration, Plan, Tenant, World};
+pub use world::{Engine, Gateway, Plan, World};

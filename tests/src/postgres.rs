@@ -47,8 +47,17 @@ impl Cluster {
             .unwrap_or_else(|error| panic!("{statement}: {error}"))
     }
 
-    /// The same; an error when the server does not serve at the moment.
+    /// Runs a statement that changes something, as the superuser; what the server complains about, if it does.
+    pub fn change(&self, statement: &str) -> Result<String, String> {
+        self.psql(statement)
+    }
+
+    /// The rows of a statement; an error when the server does not serve at the moment.
     fn try_rows(&self, statement: &str) -> Result<String, String> {
+        self.psql(&format!("SELECT row_to_json(t) FROM ({statement}) t"))
+    }
+
+    fn psql(&self, statement: &str) -> Result<String, String> {
         let programs = script(&["where"], Durability::Relaxed);
         let psql = PathBuf::from(programs.trim()).join("psql");
         let mut command = Command::new(psql);
@@ -61,9 +70,7 @@ impl Cluster {
         command
             .arg(format!("--host={}", self.folder.display()))
             .arg("--dbname=tollgate");
-        command.arg(format!(
-            "--command=SELECT row_to_json(t) FROM ({statement}) t"
-        ));
+        command.arg(format!("--command={statement}"));
         let output = command.current_dir("/").output().unwrap();
         if output.status.success() {
             Ok(String::from_utf8(output.stdout).unwrap())

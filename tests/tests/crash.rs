@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use tollgate_tests::{Caller, Engine, Join, Plan, Tenant, World, setting, until};
+use tollgate_tests::{Caller, Engine, Integration, Join, Plan, Tenant, World, setting, until};
 
 const CLIENTS: usize = 12;
 
@@ -31,15 +31,18 @@ fn body_of(call: usize) -> (&'static str, Value) {
     }
 }
 
+/// What the call of some number is: its path and its body.
+type Shape = fn(usize) -> (&'static str, Value);
+
 /// Clients that call until they are told to stop; that the gateway dies under them does not disturb them.
-fn load(caller: &Caller, stop: &Arc<AtomicBool>) -> JoinSet<()> {
+fn load(caller: &Caller, stop: &Arc<AtomicBool>, shape: Shape) -> JoinSet<()> {
     let mut clients = JoinSet::new();
     for client in 0..CLIENTS {
         let (caller, stop) = (caller.clone(), Arc::clone(stop));
         clients.spawn(async move {
             let mut call = client;
             while !stop.load(Ordering::Relaxed) {
-                let (path, body) = body_of(call);
+                let (path, body) = shape(call);
                 // No answer is what a kill looks like from here.
                 if caller.attempt(path, &[], body.to_string()).await.is_err() {
                     return;
@@ -69,7 +72,7 @@ async fn is_killed(engine: Engine, kills: usize) {
     for kill in 0..kills {
         let reached: Tenant = world.again(&tenant);
         let stop = Arc::new(AtomicBool::new(false));
-        let clients = load(&reached.caller, &stop);
+        let clients = load(&reached.caller, &stop, body_of);
         let goal = world.simulator.billed() + calls_before(kill);
         let billed = async || (world.simulator.billed() >= goal).then_some(());
         until("calls before the next kill", billed).await;
@@ -125,4 +128,107 @@ async fn every_billed_request_has_exactly_one_row_however_often_the_program_is_k
 #[tokio::test(flavor = "multi_thread")]
 async fn every_billed_request_has_exactly_one_row_on_postgres_too() {
     is_killed(Engine::Postgres, kills(8)).await;
+}
+
+/// A call that says nothing of its output.
+fn unbounded_call(_: usize) -> (&'static str, Value) {
+    let messages = json!([{"role": "user", "content": "one two three"}]);
+    (
+        "/v1/chat/completions",
+        json!({"model": "gpt-4o-mini", "messages": messages}),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_not_passed_by_a_nano_dollar_across_kills() {
+    let mut world = World::start(Plan::quiet(Engine::Sqlite).provider("--latency-ms=2")).await;
+    let tenant = world.tenant().await;
+    let config = json!({"hard_cap": true, "default_max_output_tokens": 100});
+    let integration = tenant
+        .openai(&json!({"budget_limit_cents": 1, "config": config}))
+        .await;
+    for _ in 0..6 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients = load(&world.again(&tenant).caller, &stop, unbounded_call);
+        let goal = world.simulator.billed() + 20;
+        let reached = async || (world.simulator.billed() >= goal).then_some(());
+        until("calls before the next kill", reached).await;
+        world.gateway.program.kill().await;
+        clients.join_all().await;
+        world.restart().await;
+    }
+    // What is left is spent, too: up to the limit and not further.
+    let tenant = world.again(&tenant);
+    while tenant.caller.chat(&unbounded_call(0).1).await.status != 402 {}
+    let integration = Integration {
+        control: tenant.control.clone(),
+        ..integration
+    };
+    let settled = integration.used_nanos().await;
+    assert!(
+        (9_000_000..=10_000_000).contains(&settled),
+        "{settled} of 10,000,000 nano-dollars"
+    );
+    let rows = world.close().await;
+    assert_eq!(rows.iter().map(|row| row.cost_nanos).sum::<i64>(), settled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_does_not_open_the_minute_anew() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let mut world = World::start(Plan::quiet(engine)).await;
+        let tenant = world.tenant().await;
+        tenant.openai(&json!({"rate_limit_rpm": 20})).await;
+        let (_, call) = body_of(0);
+        let mut admitted = 0;
+        for _ in 0..4 {
+            let reached = world.again(&tenant);
+            for _ in 0..8 {
+                let answer = reached.caller.chat(&call).await;
+                admitted += usize::from(answer.status == 200);
+                assert!([200, 429].contains(&answer.status), "{}", answer.text());
+            }
+            world.kill_and_restart().await;
+        }
+        assert_eq!(admitted, 20, "on {engine:?}");
+        world.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_loses_nothing_and_estimates_nothing() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let plan = Plan::on(engine)
+            .provider("--latency-ms=20")
+            .provider("--chunk-interval-ms=5");
+        let mut world = World::start(plan).await;
+        let tenant = world.tenant().await;
+        tenant.openai(&json!({})).await;
+        tenant.anthropic(&json!({})).await;
+        for _ in 0..3 {
+            let stop = Arc::new(AtomicBool::new(false));
+            let clients = load(&world.again(&tenant).caller, &stop, body_of);
+            let goal = world.simulator.billed() + 60;
+            let reached = async || (world.simulator.billed() >= goal).then_some(());
+            until("calls before the stop", reached).await;
+            world.stop_gateway().await;
+            stop.store(true, Ordering::Relaxed);
+            clients.join_all().await;
+            let rows = world.ledger();
+            Join::of(&world.simulator.lines(), &rows).must_be_exact();
+            let estimated: Vec<_> = rows
+                .iter()
+                .filter(|row| row.usage_source == "estimated")
+                .collect();
+            assert!(
+                estimated.is_empty(),
+                "{} of {} on {engine:?}, such as {:?}",
+                estimated.len(),
+                rows.len(),
+                estimated[0]
+            );
+            world.restart().await;
+        }
+        world.close().await;
+    }
 }

@@ -6,13 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tollgate_tests::{Answer, CANARY, Engine, PATIENCE, Plan, Recorder, Tenant, World, answer_of};
-
-const CHAT: &str = "/v1/chat/completions";
-
-fn call() -> Value {
-    json!({"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
-}
+use tollgate_tests::{
+    Answer, CANARY, CHAT, Engine, PATIENCE, Plan, Recorder, Tenant, World, answer_of, call,
+};
 
 fn completion(usage: &str) -> String {
     let body = format!(

@@ -3,13 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinSet;
-use tollgate_tests::{Engine, Plan, World, until};
-
-fn call() -> Value {
-    json!({"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
-}
+use tollgate_tests::{Engine, Plan, World, call, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_admitted_call_asks_no_database() {

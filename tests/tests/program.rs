@@ -1,28 +1,39 @@
 //! The program as its operator meets it: it starts, keeps what it knows, ends well, and says what is wrong.
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use serde_json::{Value, json};
 use tollgate_tests::{
-    Caller, Control, Engine, Gateway, Next, Plan, Program, World, found_in, run, until,
+    CANARY, Caller, Control, Engine, Gateway, Integration, Next, Plan, Program, Tenant, World,
+    call, found_in, run, until,
 };
 
-fn call() -> Value {
-    json!({"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn dev_prints_one_line_whose_every_key_works_and_keeps_them_for_the_next_start() {
-    let folder = tempfile::tempdir().unwrap();
-    let data_dir = folder.path().join("data");
-    let args = [
-        "dev",
-        "--json",
+/// Starts a demonstration with its own simulator on a data directory.
+async fn dev(folder: &Path, name: &str) -> Gateway {
+    let data_dir = folder.join("data");
+    let place = [
         "--listen",
         "127.0.0.1:0",
         "--data-dir",
         data_dir.to_str().unwrap(),
     ];
-    let mut first = Gateway::start(folder.path(), "first", &args, &[]).await;
+    let args = [&["dev", "--json"], &place[..]].concat();
+    Gateway::start(folder, name, &args, &[]).await
+}
+
+async fn must_end_well(mut gateway: Gateway) {
+    gateway.program.ask_to_end().await;
+    let status = gateway.program.ended().await;
+    assert!(status.success(), "{status}: {}", gateway.program.messages());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_prints_one_line_whose_every_key_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = dev(folder.path(), "dev").await;
+    let ready = gateway.ready.clone();
     for name in [
         "url",
         "admin_url",
@@ -30,56 +41,65 @@ async fn dev_prints_one_line_whose_every_key_works_and_keeps_them_for_the_next_s
         "tenant_id",
         "admin_key",
         "caller_key",
-        "integrations",
     ] {
-        assert!(
-            first.ready.get(name).is_some(),
-            "no {name}: {}",
-            first.ready
-        );
+        assert!(ready[name].is_string(), "no {name}: {ready}");
     }
-    assert_eq!(first.program.output().lines().count(), 1, "one line");
+    let control = Control::new(&gateway.admin_url, gateway.text("admin_key"));
     for name in ["openai", "anthropic"] {
-        let id = first.ready["integrations"][name].as_str().unwrap();
-        let control = Control::new(&first.admin_url, first.text("admin_key"));
+        let id = ready["integrations"][name].as_str().unwrap();
         let record = control.get(&format!("/integrations/{id}")).await;
-        assert_eq!(
-            (&record["status"], &record["provider_type"]),
-            (&json!("enabled"), &json!(name))
+        let seen = (
+            &record["status"],
+            &record["provider_type"],
+            &record["tenant_id"],
         );
+        assert_eq!(seen, (&json!("enabled"), &json!(name), &ready["tenant_id"]));
         assert!(record.get("credential_ref").is_none(), "{record}");
     }
-    let answer = Caller::new(&first.url, first.text("caller_key"))
+    let operator = Control::new(&gateway.admin_url, gateway.text("operator_key"));
+    assert_eq!(operator.list("/tenants").await.len(), 1);
+    let answer = Caller::new(&gateway.url, gateway.text("caller_key"))
         .chat(&call())
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
-    first.program.ask_to_end().await;
-    assert!(
-        first.program.ended().await.success(),
-        "{}",
-        first.program.messages()
+    let journal = std::fs::read_to_string(folder.path().join("data/provider-journal.jsonl"));
+    assert_eq!(
+        journal.unwrap().lines().count(),
+        1,
+        "the built-in provider keeps its own books"
     );
+    assert_eq!(gateway.program.output().lines().count(), 1, "one line");
+    must_end_well(gateway).await;
+}
 
-    let mut second = Gateway::start(folder.path(), "second", &args, &[]).await;
-    for name in [
-        "operator_key",
-        "tenant_id",
-        "admin_key",
-        "caller_key",
-        "integrations",
-    ] {
-        assert_eq!(
-            second.ready[name], first.ready[name],
-            "{name} changes at a restart"
-        );
+#[tokio::test(flavor = "multi_thread")]
+async fn dev_keeps_keys_integrations_and_books_for_its_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ready = Value::Null;
+    for start in 1..=3 {
+        let gateway = dev(folder.path(), &format!("start-{start}")).await;
+        let names = [
+            "operator_key",
+            "tenant_id",
+            "admin_key",
+            "caller_key",
+            "integrations",
+        ];
+        for name in names.into_iter().filter(|_| start > 1) {
+            assert_eq!(
+                gateway.ready[name], ready[name],
+                "{name} changes at a restart"
+            );
+        }
+        ready = gateway.ready.clone();
+        let answer = Caller::new(&gateway.url, gateway.text("caller_key"))
+            .chat(&call())
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let control = Control::new(&gateway.admin_url, gateway.text("admin_key"));
+        assert_eq!(control.list("/telemetry/usage-history").await.len(), start);
+        must_end_well(gateway).await;
     }
-    let answer = Caller::new(&second.url, second.text("caller_key"))
-        .chat(&call())
-        .await;
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let control = Control::new(&second.admin_url, second.text("admin_key"));
-    assert_eq!(control.list("/telemetry/usage-history").await.len(), 2);
-    second.program.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,68 +168,90 @@ async fn the_word_to_end_lets_a_running_stream_end_first() {
     world.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_canary_is_nowhere_whatever_happens_to_it() {
-    for engine in [Engine::Sqlite, Engine::Postgres] {
-        let mut world = World::on(engine).await;
-        let tenant = world.tenant().await;
-        let integration = tenant.openai(&json!({})).await;
-        tenant.anthropic(&json!({})).await;
-        let mut answers = Vec::new();
-        for status in [0, 401, 429, 500] {
-            if status != 0 {
-                let faults = json!({"error_rate": 1.0, "error_status": status});
-                world.simulator.faults(&faults).await;
-            }
-            let answer = tenant.caller.chat(&call()).await;
-            answers.push(format!("{:?} {}", answer.headers, answer.text()));
-        }
-        world.simulator.no_faults().await;
-        let canary = json!({"api_key": tollgate_tests::CANARY});
-        for wrong in [
-            json!({"name": "x", "provider_type": "openai", "credential_ref": tollgate_tests::CANARY}),
-            json!({"name": "x", "provider_type": "openai", "credential": {"key": tollgate_tests::CANARY}}),
-            json!({"name": "x", "provider_type": "custom", "credential": canary, "config": {"base_url": "http://169.254.169.254/"}}),
-            json!({"name": "x", "provider_type": "openai", "credential": canary, "credential_ref": "env://X"}),
-        ] {
-            let answer = tenant
-                .control
-                .send(http::Method::POST, "/integrations", Some(&wrong))
-                .await;
-            assert!(
-                (400..500).contains(&answer.status),
-                "{wrong}: {} {}",
-                answer.status,
-                answer.text()
-            );
-            answers.push(format!("{:?} {}", answer.headers, answer.text()));
-        }
-        let moved = json!({"config": {"base_url": "http://127.0.0.1:9/v1"}});
-        let path = format!("/integrations/{}", integration.id);
-        let answer = tenant
-            .control
-            .send(http::Method::PATCH, &path, Some(&moved))
-            .await;
+/// Uses the canary in ways that fail, each of which could tell it: what came back.
+async fn misuse(tenant: &Tenant, integration: &Integration) -> Vec<String> {
+    let canary = json!({"api_key": CANARY});
+    let mut asked = Vec::new();
+    for wrong in [
+        json!({"name": "x", "provider_type": "openai", "credential_ref": CANARY}),
+        json!({"name": "x", "provider_type": "openai", "credential": {"key": CANARY}}),
+        json!({"name": "x", "provider_type": "openai", "credential": CANARY}),
+        json!({"name": "x", "provider_type": CANARY, "credential": canary}),
+        json!({"name": "x", "provider_type": "custom", "credential": canary, "config": {"base_url": "http://169.254.169.254/"}}),
+        json!({"name": "x", "provider_type": "openai", "credential": canary, "credential_ref": "env://X"}),
+    ] {
+        asked.push((http::Method::POST, "/integrations".to_owned(), wrong));
+    }
+    // A credential never goes elsewhere than where it was entered for.
+    let moved = json!({"config": {"base_url": "http://127.0.0.1:9/v1"}});
+    asked.push((
+        http::Method::PATCH,
+        format!("/integrations/{}", integration.id),
+        moved,
+    ));
+    let mut answers = Vec::new();
+    for (method, path, body) in asked {
+        let answer = tenant.control.send(method, &path, Some(&body)).await;
         assert!(
             (400..500).contains(&answer.status),
-            "a credential goes elsewhere: {}",
+            "{body}: {} {}",
+            answer.status,
             answer.text()
         );
-        answers.push(integration.record().await.to_string());
-        answers.push(Value::from(tenant.history().await).to_string());
-        for page in ["/metrics", "/readyz?verbose"] {
-            let answer = Caller::new(&world.gateway.admin_url, "")
-                .bare(page, &[], "")
-                .await;
-            assert_eq!(answer.status, 200, "{page}: {}", answer.text());
-            answers.push(answer.text());
-        }
-        std::fs::write(world.folder().join("answers.txt"), answers.join("\n")).unwrap();
-        let log = world.gateway.program.messages();
-        assert!(log.contains("TRACE"), "the log is not at its fullest");
-        world.kill_and_restart().await;
-        world.close().await;
+        answers.push(format!("{:?} {}", answer.headers, answer.text()));
     }
+    answers
+}
+
+/// Calls that the provider fails in every way that it knows: what came back.
+async fn fail(world: &World, tenant: &Tenant) -> Vec<String> {
+    let mut answers = Vec::new();
+    for status in [429, 500, 401] {
+        assert_eq!(tenant.caller.chat(&call()).await.status, 200);
+        world
+            .simulator
+            .faults(&json!({"error_rate": 1.0, "error_status": status}))
+            .await;
+        let answer = tenant.caller.chat(&call()).await;
+        answers.push(format!("{:?} {}", answer.headers, answer.text()));
+        world.simulator.no_faults().await;
+    }
+    answers
+}
+
+async fn the_canary_is_nowhere(engine: Engine) {
+    let mut world = World::on(engine).await;
+    let tenant = world.tenant().await;
+    let integration = tenant.openai(&json!({})).await;
+    let mut answers = fail(&world, &tenant).await;
+    answers.extend(misuse(&tenant, &integration).await);
+    answers.push(integration.record().await.to_string());
+    answers.push(Value::from(tenant.history().await).to_string());
+    for page in ["/metrics", "/readyz?verbose"] {
+        let answer = Caller::new(&world.gateway.admin_url, "")
+            .bare(page, &[], "")
+            .await;
+        assert_eq!(answer.status, 200, "{page}: {}", answer.text());
+        answers.push(answer.text());
+    }
+    // Beside what the programs write: closing the world looks at both.
+    std::fs::write(world.folder().join("answers.txt"), answers.join("\n")).unwrap();
+    assert!(
+        world.gateway.program.messages().contains("TRACE"),
+        "the log is not at its fullest"
+    );
+    world.kill_and_restart().await;
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_canary_is_nowhere_whatever_happens_to_it() {
+    the_canary_is_nowhere(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_canary_is_nowhere_on_postgres_either() {
+    the_canary_is_nowhere(Engine::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +267,7 @@ async fn only_loopback_is_listened_on_and_the_journal_has_no_prompt() {
         assert!(url.starts_with("http://127.0.0.1:"), "{url}");
     }
     let folder = world.folder().to_owned();
-    let holds = |file: &std::path::Path| {
+    let holds = |file: &Path| {
         std::fs::read(file)
             .unwrap_or_default()
             .windows(prompt.len())
@@ -337,16 +379,90 @@ async fn commands_speak_to_a_running_gateway_and_end_with_the_code_of_what_happe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_simulator_runs_alone_and_the_canary_is_found_where_it_is() {
+async fn a_canary_that_gets_into_the_books_is_found_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = dev(folder.path(), "dev").await;
+    let caller = Caller::new(&gateway.url, gateway.text("caller_key"));
+    let headers = [("x-tollgate-session-id", CANARY)];
+    let answer = caller
+        .post("/v1/chat/completions", &headers, call().to_string())
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    must_end_well(gateway).await;
+    let found = found_in(folder.path());
+    assert!(
+        found.iter().any(|file| file.ends_with("tollgate.db")),
+        "{found:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simulator_runs_alone() {
     let folder = tempfile::tempdir().unwrap();
     let args = ["simulate", "--json", "--listen", "127.0.0.1:0"];
     let mut program = Program::start(folder.path(), "alone", &args, &[]);
     let ready = program.ready().await;
-    let answer = Caller::new(ready["url"].as_str().unwrap(), tollgate_tests::CANARY)
+    let answer = Caller::new(ready["url"].as_str().unwrap(), "any key")
         .chat(&call())
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     program.ask_to_end().await;
     assert!(program.ended().await.success());
-    assert!(found_in(folder.path()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn init_makes_what_is_missing_and_changes_nothing_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("data");
+    let place = ["--json", "--data-dir", data_dir.to_str().unwrap()];
+    let args = [&["init"], &place[..]].concat();
+    let made = run(&args, &[], "").await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let made: Value = serde_json::from_str(&made.out).unwrap();
+    let files = ["tollgate.toml", "master.key"].map(|name| data_dir.join(name));
+    let before = files.clone().map(|file| std::fs::read(file).unwrap());
+    let again = run(&args, &[], "").await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let again: Value = serde_json::from_str(&again.out).unwrap();
+    assert!(
+        again["operator_key"].is_null(),
+        "a key is shown again: {again}"
+    );
+    assert_eq!(
+        files.clone().map(|file| std::fs::read(file).unwrap()),
+        before
+    );
+    for file in &files {
+        let permissions = std::fs::metadata(file).unwrap().permissions();
+        assert_eq!(
+            permissions.mode() & 0o077,
+            0,
+            "others can read {}",
+            file.display()
+        );
+    }
+    let config = made["config"].as_str().unwrap();
+    let check = run(&["serve", "--check", "--config", config], &[], "").await;
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let listen = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let serve = [&["serve", "--json", "--config", config], &listen[..]].concat();
+    let gateway = Gateway::start(folder.path(), "serve", &serve, &[]).await;
+    let operator = Control::new(&gateway.admin_url, made["operator_key"].as_str().unwrap());
+    assert_eq!(operator.list("/tenants").await.len(), 0);
+    let env = [("TOLLGATE_ADMIN_URL", gateway.admin_url.as_str())];
+    let doctor = run(&["doctor", "--json", "--config", config], &env, "").await;
+    assert_eq!(doctor.code, Some(0), "{doctor:?}");
+    assert_eq!(
+        serde_json::from_str::<Value>(&doctor.out).unwrap()["ok"],
+        true,
+        "{doctor:?}"
+    );
+    must_end_well(gateway).await;
+    for shell in ["bash", "zsh", "fish"] {
+        let completions = run(&["completions", shell], &[], "").await;
+        assert!(
+            completions.code == Some(0) && completions.out.contains("integration"),
+            "{shell}"
+        );
+    }
 }

@@ -1,15 +1,7 @@
 //! A provider that fails: what the caller gets, and what is booked.
 
 use serde_json::{Value, json};
-use tollgate_tests::{Caller, Engine, Plan, World, until};
-
-fn call() -> Value {
-    json!({"model": "gpt-4o-mini", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
-}
-
-fn message() -> Value {
-    json!({"model": "claude-haiku-4-5", "max_tokens": 5, "messages": [{"role": "user", "content": "one two three"}]})
-}
+use tollgate_tests::{Caller, Engine, Plan, World, call, message, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_of_the_provider_pass_through_as_they_are_and_cost_nothing() {

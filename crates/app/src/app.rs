@@ -18,7 +18,7 @@ use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
 use crate::error::AppError;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
-use crate::ledger::{IdOrigin, Ledger, Writer, WriterConfig};
+use crate::ledger::{Ledger, Writer, WriterConfig};
 use crate::metering::Metering;
 
 /// How long a stop waits for the store to take what is queued.
@@ -99,6 +99,7 @@ impl App {
             ledger: ledger.clone(),
             clock: Arc::clone(&parts.clock),
             share: 1,
+            backlog_rows_max: parts.config.ledger_backlog_rows_max,
         });
         let prefixes = parts.config.env_credential_prefixes;
         let app = Arc::new(Self {
@@ -226,6 +227,27 @@ impl App {
         }
     }
 
+    /// Takes what cannot be read out of the directory: nothing passes on its account.
+    pub(crate) fn forget(&self, kind: ChangeKind, id: &str) {
+        match kind {
+            ChangeKind::Tenant => {
+                if let Ok(id) = id.parse() {
+                    self.directory.remove_tenant(&id);
+                }
+            }
+            ChangeKind::Key => {
+                if let Ok(id) = id.parse() {
+                    self.directory.remove_key(id);
+                }
+            }
+            ChangeKind::Integration => {
+                if let Ok(id) = id.parse() {
+                    self.directory.remove_integration(id);
+                }
+            }
+        }
+    }
+
     pub(crate) async fn refresh_tenant(&self, id: &TenantId) -> Result<(), AppError> {
         let _turn = self.refreshing.lock().await;
         match self.store.operator().load_tenant(id).await? {
@@ -270,11 +292,11 @@ fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<(),
         );
     }
     for (receipt, entry) in recovery.unposted {
-        ledger.post(Some(receipt), entry, IdOrigin::Generated);
+        ledger.post(Some(receipt), entry, None);
     }
     for (ticket, worst) in recovery.interrupted {
         let receipt = journal.settled(ticket, &worst)?;
-        ledger.post(Some(receipt), worst, IdOrigin::Generated);
+        ledger.post(Some(receipt), worst, None);
     }
     Ok(())
 }

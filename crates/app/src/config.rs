@@ -22,6 +22,9 @@ pub struct AppConfig {
     pub ledger_gather_ms: u64,
     /// Rows written to the ledger in one transaction, at most.
     pub ledger_batch_rows: usize,
+    /// Rows that may wait for the store, in memory and in the journal, before no further call is
+    /// admitted.
+    pub ledger_backlog_rows_max: u64,
     /// Seconds between two looks at what other nodes have changed.
     pub refresh_seconds: u64,
     /// Prefixes of the environment variables that `env://` references may name.
@@ -49,6 +52,7 @@ impl Default for AppConfig {
             journal_bytes_max: 4 << 30,
             ledger_gather_ms: 5,
             ledger_batch_rows: 1_000,
+            ledger_backlog_rows_max: 500_000,
             refresh_seconds: 1,
             env_credential_prefixes: vec!["TOLLGATE_CRED_".to_owned()],
         }

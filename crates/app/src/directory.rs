@@ -233,6 +233,11 @@ impl Directory {
         }
     }
 
+    /// Forgets a key.
+    pub fn remove_key(&self, id: KeyId) {
+        self.keys.write().retain(|_, one| one.key.id != id);
+    }
+
     /// Forgets a deleted tenant with its keys.
     pub fn remove_tenant(&self, id: &TenantId) {
         if let Some(tenant) = self.tenants.write().remove(id) {

@@ -29,7 +29,7 @@ pub enum AppError {
         reason: String,
     },
     /// The asker's key may not do this.
-    #[error("this key's role may not do that ({0:?})")]
+    #[error("this key's role may not {0}: use a key with another role")]
     Forbidden(Permission),
     /// Something that is needed cannot be reached now.
     #[error("{0} cannot be reached now; try again in a moment")]

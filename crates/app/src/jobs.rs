@@ -51,20 +51,27 @@ async fn follow_changes(app: Weak<App>, mut seen: i64, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
         let Some(app) = app.upgrade() else { return };
-        match take_changes(&app, seen).await {
-            Ok(last) => seen = last,
-            Err(error) => tracing::warn!(%error, "other nodes' changes cannot be read"),
+        if let Err(error) = take_changes(&app, &mut seen).await {
+            tracing::warn!(%error, "other nodes' changes cannot be read");
         }
     }
 }
 
-async fn take_changes(app: &App, seen: i64) -> Result<i64, AppError> {
-    let mut last = seen;
-    for change in app.store.operator().changes_since(seen).await? {
-        app.refresh(change.kind, &change.id).await?;
-        last = change.seq;
+/// Takes in every change after `seen`. What cannot be understood is forgotten, so that it can do
+/// no harm and holds up nothing that comes after it.
+async fn take_changes(app: &App, seen: &mut i64) -> Result<(), AppError> {
+    for change in app.store.operator().changes_since(*seen).await? {
+        match app.refresh(change.kind, &change.id).await {
+            Ok(()) => {}
+            Err(error @ AppError::Unavailable(_)) => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, ?change, "a change cannot be understood");
+                app.forget(change.kind, &change.id);
+            }
+        }
+        *seen = change.seq;
     }
-    Ok(last)
+    Ok(())
 }
 
 async fn keep_house(app: Weak<App>) {

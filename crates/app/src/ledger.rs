@@ -21,13 +21,18 @@ use crate::journal::{Journal, Receipt};
 const RETRY_MS_FIRST: u64 = 50;
 const RETRY_MS_MOST: u64 = 5_000;
 
-/// Who gave a call its id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdOrigin {
-    /// The caller: the id is claimed until its row is in the ledger.
-    Caller,
-    /// Tollgate.
-    Generated,
+/// A call id that its caller gave: nobody else may use it until its row is in the ledger, or the
+/// claim is dropped without one.
+#[derive(Debug)]
+pub struct Claim {
+    shared: Arc<Shared>,
+    key: (TenantId, CallId),
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.shared.claimed.lock().remove(&self.key);
+    }
 }
 
 /// A finished call on its way to the ledger.
@@ -36,7 +41,8 @@ struct Posting {
     /// Its place in the journal; none when the journal could not take it.
     receipt: Option<Receipt>,
     entry: UsageEntry,
-    origin: IdOrigin,
+    /// Given up when the row is in the ledger.
+    claim: Option<Claim>,
 }
 
 /// The way into the ledger.
@@ -128,14 +134,14 @@ impl Ledger {
 
     /// Sends a finished call on its way. It is in the journal under `receipt`; without one the
     /// journal knows it as dispatched only, and what it says of it at the next start comes second.
-    pub(crate) fn post(&self, receipt: Option<Receipt>, entry: UsageEntry, origin: IdOrigin) {
+    pub(crate) fn post(&self, receipt: Option<Receipt>, entry: UsageEntry, claim: Option<Claim>) {
         self.shared.queued.fetch_add(1, Ordering::SeqCst);
         if self
             .queue
             .send(Posting {
                 receipt,
                 entry,
-                origin,
+                claim,
             })
             .is_err()
         {
@@ -143,19 +149,20 @@ impl Ledger {
         }
     }
 
-    /// Marks a caller's call id as used; false when it already is.
-    pub(crate) fn claim(&self, tenant: &TenantId, call_id: &CallId) -> bool {
-        self.shared
-            .claimed
-            .lock()
-            .insert((tenant.clone(), call_id.clone()))
+    /// Claims a caller's call id; nothing when it is claimed already.
+    pub(crate) fn claim(&self, tenant: &TenantId, call_id: &CallId) -> Option<Claim> {
+        let key = (tenant.clone(), call_id.clone());
+        let is_new = self.shared.claimed.lock().insert(key.clone());
+        is_new.then(|| Claim {
+            shared: Arc::clone(&self.shared),
+            key,
+        })
     }
 
-    pub(crate) fn unclaim(&self, tenant: &TenantId, call_id: &CallId) {
-        self.shared
-            .claimed
-            .lock()
-            .remove(&(tenant.clone(), call_id.clone()));
+    /// Rows that wait for the store.
+    pub(crate) fn backlog_rows(&self) -> u64 {
+        let queued = self.shared.queued.load(Ordering::Relaxed);
+        queued.saturating_sub(self.shared.posted.load(Ordering::Relaxed))
     }
 
     /// Waits until everything that was queued before is in the ledger.
@@ -235,10 +242,11 @@ impl Books {
     /// Writes one batch, for as long as it takes.
     async fn book(&self, batch: Vec<Posting>) {
         let rows = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let (entries, receipts): (Vec<_>, Vec<_>) = batch
+        let (entries, rest): (Vec<_>, Vec<_>) = batch
             .into_iter()
-            .map(|posting| (posting.entry, (posting.receipt, posting.origin)))
+            .map(|posting| (posting.entry, (posting.receipt, posting.claim)))
             .unzip();
+        let (receipts, claims): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
         let mut wait_ms = RETRY_MS_FIRST;
         while let Err(error) = self.append(&entries).await {
             self.shared.failures.fetch_add(1, Ordering::SeqCst);
@@ -246,9 +254,8 @@ impl Books {
             tokio::time::sleep(Duration::from_millis(wait_ms)).await;
             wait_ms = wait_ms.saturating_mul(2).min(RETRY_MS_MOST);
         }
-        self.forget_claims(&entries, &receipts);
-        self.journal
-            .posted(receipts.into_iter().filter_map(|(receipt, _)| receipt));
+        drop(claims);
+        self.journal.posted(receipts.into_iter().flatten());
         let now = self.clock.now().wall.as_microsecond();
         self.shared.last_posted_micros.store(now, Ordering::SeqCst);
         let posted = self
@@ -277,20 +284,5 @@ impl Books {
             .duplicates
             .fetch_add(report.duplicates, Ordering::SeqCst);
         Ok(())
-    }
-
-    fn forget_claims(&self, entries: &[UsageEntry], receipts: &[(Option<Receipt>, IdOrigin)]) {
-        if receipts
-            .iter()
-            .all(|(_, origin)| *origin == IdOrigin::Generated)
-        {
-            return;
-        }
-        let mut claimed = self.shared.claimed.lock();
-        for (entry, (_, origin)) in entries.iter().zip(receipts) {
-            if *origin == IdOrigin::Caller {
-                claimed.remove(&(entry.tenant_id.clone(), entry.call_id.clone()));
-            }
-        }
     }
 }

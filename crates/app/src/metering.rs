@@ -20,7 +20,7 @@ use tollgate_store::{DrawAsk, Store, StoreError};
 
 use crate::directory::Integration;
 use crate::journal::Journal;
-use crate::ledger::{IdOrigin, Ledger};
+use crate::ledger::{Claim, Ledger};
 
 pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
 
@@ -69,6 +69,8 @@ pub struct Metering {
     pub(crate) clock: Arc<dyn Clock>,
     /// How many parts an allowance leaves for later draws and other nodes: 1 takes all.
     pub(crate) share: u32,
+    /// Rows that may wait for the store before no further call is admitted.
+    pub(crate) backlog_rows_max: u64,
 }
 
 impl Metering {
@@ -80,20 +82,39 @@ impl Metering {
         integration: &Arc<Integration>,
         facts: CallFacts,
     ) -> Result<Hold, NotAdmitted> {
-        if let Some(call_id) = &facts.call_id {
-            self.claim(integration, call_id).await?;
+        if self.ledger.backlog_rows() > self.backlog_rows_max {
+            return Err(NotAdmitted::StoreUnreachable);
         }
+        let claim = match &facts.call_id {
+            Some(call_id) => Some(self.claim(integration, call_id).await?),
+            None => None,
+        };
         let mut now = self.clock.now();
         let mut decision = integration
             .gate
             .lock()
             .admit(&facts.ask, now, Attempt::First);
         if matches!(decision, Decision::NeedsDraw(_)) {
-            decision = self.draw_and_admit(integration, &facts.ask).await;
-            now = self.clock.now();
+            (decision, now) = self.draw_and_admit(integration, &facts.ask).await;
         }
         match decision {
-            Decision::Admitted(admission) => Ok(self.hold(integration, facts, &admission, now)),
+            Decision::Admitted(admission) => {
+                let worst = worst_row(integration, &facts, &admission, now);
+                let terms = hold::Terms {
+                    amount: admission.hold,
+                    warnings: admission.warnings,
+                    prices: facts.prices,
+                    admitted: now,
+                    claim,
+                    is_capped: integration.snapshot().config.hard_cap,
+                };
+                Ok(Hold::new(
+                    Arc::clone(self),
+                    Arc::clone(integration),
+                    worst,
+                    terms,
+                ))
+            }
             Decision::Refused(refusal) => Err(self.refuse(integration, &facts, refusal, now)),
             // The gate asks for a draw only on the first attempt.
             Decision::NeedsDraw(_) => Err(NotAdmitted::StoreUnreachable),
@@ -101,18 +122,17 @@ impl Metering {
     }
 
     /// Makes sure that a caller's own call id is new: not in flight here, not in the ledger.
-    async fn claim(&self, integration: &Integration, call_id: &CallId) -> Result<(), NotAdmitted> {
+    async fn claim(
+        &self,
+        integration: &Integration,
+        call_id: &CallId,
+    ) -> Result<Claim, NotAdmitted> {
         let tenant = &integration.tenant_id;
-        if !self.ledger.claim(tenant, call_id) {
-            return Err(NotAdmitted::CallIdTaken(call_id.clone()));
-        }
-        let known = self.store.operator().is_call_known(tenant, call_id).await;
-        if matches!(known, Ok(false)) {
-            return Ok(());
-        }
-        self.ledger.unclaim(tenant, call_id);
-        match known {
-            Ok(_) => Err(NotAdmitted::CallIdTaken(call_id.clone())),
+        let taken = || NotAdmitted::CallIdTaken(call_id.clone());
+        let claim = self.ledger.claim(tenant, call_id).ok_or_else(taken)?;
+        match self.store.operator().is_call_known(tenant, call_id).await {
+            Ok(false) => Ok(claim),
+            Ok(true) => Err(taken()),
             Err(error) => {
                 tracing::warn!(%error, "a caller's call id cannot be looked up");
                 Err(NotAdmitted::StoreUnreachable)
@@ -121,24 +141,31 @@ impl Metering {
     }
 
     /// The slow path: one call draws from the store while the others wait for what it brings.
-    async fn draw_and_admit(&self, integration: &Integration, ask: &Ask) -> Decision {
-        let _turn = integration.drawing.lock().await;
-        let now = self.clock.now();
-        let again = integration.gate.lock().admit(ask, now, Attempt::First);
-        let Decision::NeedsDraw(draw) = again else {
-            return again;
+    /// Where a draw has just failed nobody waits for the next to fail.
+    async fn draw_and_admit(&self, integration: &Integration, ask: &Ask) -> (Decision, Moment) {
+        let admit = |attempt| {
+            let now = self.clock.now();
+            (integration.gate.lock().admit(ask, now, attempt), now)
         };
-        let attempt = match self.draw(integration, &draw, now).await {
-            Ok(()) => Attempt::AfterDraw,
+        if integration.draw_failed_lately(self.clock.now()) {
+            return admit(Attempt::StoreUnreachable);
+        }
+        let _turn = integration.drawing.lock().await;
+        let (again, now) = admit(Attempt::First);
+        let Decision::NeedsDraw(draw) = again else {
+            return (again, now);
+        };
+        if integration.draw_failed_lately(now) {
+            return admit(Attempt::StoreUnreachable);
+        }
+        match self.draw(integration, &draw, now).await {
+            Ok(()) => admit(Attempt::AfterDraw),
             Err(error) => {
                 tracing::warn!(%error, integration = %integration.id, "cannot draw an allowance");
-                Attempt::StoreUnreachable
+                integration.draw_failed(self.clock.now());
+                admit(Attempt::StoreUnreachable)
             }
-        };
-        integration
-            .gate
-            .lock()
-            .admit(ask, self.clock.now(), attempt)
+        }
     }
 
     pub(crate) async fn draw(
@@ -147,10 +174,7 @@ impl Metering {
         draw: &Draw,
         now: Moment,
     ) -> Result<(), StoreError> {
-        let (limits, is_loaded) = {
-            let mut gate = integration.gate.lock();
-            (*gate.limits(), gate.snapshot(now).0.is_loaded)
-        };
+        let limits = *integration.gate.lock().limits();
         let operator = self.store.operator();
         let ask = DrawAsk {
             integration: integration.id,
@@ -160,7 +184,7 @@ impl Metering {
             share: self.share,
         };
         let grant = operator.draw(&ask).await?;
-        let recent = if is_loaded || limits.rate_rpm.is_none() {
+        let recent = if integration.remembers_calls() {
             Vec::new()
         } else {
             let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
@@ -176,57 +200,8 @@ impl Metering {
                 .saturating_sub(at.as_microsecond());
             gate.remember_calls(now.steady_micros.saturating_sub(age), calls);
         }
+        integration.has_remembered_calls();
         Ok(())
-    }
-
-    fn hold(
-        self: &Arc<Self>,
-        integration: &Arc<Integration>,
-        facts: CallFacts,
-        admission: &Admission,
-        now: Moment,
-    ) -> Hold {
-        let origin = match facts.call_id {
-            Some(_) => IdOrigin::Caller,
-            None => IdOrigin::Generated,
-        };
-        let price = facts
-            .prices
-            .as_ref()
-            .map(|prices| prices.pin(&facts.ask.worst));
-        let worst = UsageEntry {
-            tenant_id: integration.tenant_id.clone(),
-            integration_id: integration.id,
-            call_id: facts.call_id.unwrap_or_else(CallId::generate),
-            session_id: facts.session_id,
-            agent_id: facts.agent_id,
-            provider: integration.snapshot().record.provider_type,
-            model: facts.model,
-            tokens: facts.ask.worst,
-            cost: admission.hold.cost,
-            held: admission.hold.cost,
-            source: UsageSource::Estimated,
-            price,
-            latency_ms: None,
-            policy_result: admission.warnings.verdict().policy_result(),
-            error_code: Some("interrupted".into()),
-            error_message: None,
-            extra: None,
-            // A wall clock that was set back may show the month before the hold's.
-            created_at: now.wall.max(admission.hold.period.start()),
-        };
-        Hold::new(
-            Arc::clone(self),
-            Arc::clone(integration),
-            worst,
-            hold::Terms {
-                amount: admission.hold,
-                warnings: admission.warnings,
-                prices: facts.prices,
-                admitted: now,
-                origin,
-            },
-        )
     }
 
     fn refuse(
@@ -236,13 +211,10 @@ impl Metering {
         refusal: Refusal,
         now: Moment,
     ) -> NotAdmitted {
-        if let Some(claimed) = &facts.call_id {
-            self.ledger.unclaim(&integration.tenant_id, claimed);
-        }
         let entry = refusal::row(integration, facts, &refusal, now);
         let call_id = entry.call_id.clone();
         match self.journal.recorded(&entry) {
-            Ok(receipt) => self.ledger.post(Some(receipt), entry, IdOrigin::Generated),
+            Ok(receipt) => self.ledger.post(Some(receipt), entry, None),
             Err(error) => tracing::error!(%error, "a refused call could not be recorded"),
         }
         NotAdmitted::Refused { refusal, call_id }
@@ -275,4 +247,35 @@ pub struct InFlight {
     pub tokens_held: i64,
     /// Calls admitted in the last 60 seconds.
     pub calls_in_minute: i64,
+}
+
+/// The row of an admitted call of which nothing more is heard.
+fn worst_row(
+    integration: &Integration,
+    facts: &CallFacts,
+    admission: &Admission,
+    now: Moment,
+) -> UsageEntry {
+    let prices = facts.prices.as_ref();
+    UsageEntry {
+        tenant_id: integration.tenant_id.clone(),
+        integration_id: integration.id,
+        call_id: facts.call_id.clone().unwrap_or_else(CallId::generate),
+        session_id: facts.session_id.clone(),
+        agent_id: facts.agent_id.clone(),
+        provider: integration.snapshot().record.provider_type,
+        model: Arc::clone(&facts.model),
+        tokens: facts.ask.worst,
+        cost: admission.hold.cost,
+        held: admission.hold.cost,
+        source: UsageSource::Estimated,
+        price: prices.map(|prices| prices.pin(&facts.ask.worst)),
+        latency_ms: None,
+        policy_result: admission.warnings.verdict().policy_result(),
+        error_code: Some("interrupted".into()),
+        error_message: None,
+        extra: None,
+        // A wall clock that was set back may show the month before the hold's.
+        created_at: now.wall.max(admission.hold.period.start()),
+    }
 }

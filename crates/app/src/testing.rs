@@ -252,7 +252,13 @@ impl World {
 
     /// What the use cases do when a provider refuses an integration's credential.
     pub async fn refuse_credential(&self, id: IntegrationId) {
-        self.app.mark_credential_refused(id).await;
+        let known = self
+            .app
+            .directory()
+            .integration(id)
+            .expect("a known integration");
+        let used = known.snapshot().record.updated_at;
+        self.app.mark_credential_refused(id, used).await;
     }
 
     /// Takes the store away, as an outage does. The world can only be left then.

@@ -132,11 +132,14 @@ impl Gate {
         }
     }
 
-    /// Takes in the store's answer to a draw.
+    /// Takes in the store's answer to a draw. One for a month that is over and settled is too late.
     pub fn grant(&mut self, grant: &Grant) {
+        let is_past = self
+            .current
+            .is_some_and(|current| grant.period < current.period);
         if let Some(account) = self.account_of(grant.period) {
             account.grant(grant);
-        } else {
+        } else if !is_past {
             let mut account = Account::unknown(grant.period);
             account.grant(grant);
             self.open(account);

@@ -67,10 +67,4 @@ impl Limits {
             rate_rpm: some(integration.rate_limit_rpm),
         }
     }
-
-    /// Whether nothing is limited by the month.
-    #[must_use]
-    pub const fn month_is_unlimited(&self) -> bool {
-        self.budget.is_none() && self.tokens.is_none()
-    }
 }

@@ -54,6 +54,22 @@ impl Permission {
     ];
 }
 
+impl fmt::Display for Permission {
+    /// What it allows, for people: `manage tenants`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ManageTenants => "manage tenants",
+            Self::ManageKeys => "manage access keys",
+            Self::ManageIntegrations => "manage integrations",
+            Self::ReadIntegrations => "see integrations",
+            Self::ReadUsage => "see usage",
+            Self::ReportUsage => "report usage",
+            Self::Call => "make calls",
+            Self::ManageLedger => "verify and rebuild the books",
+        })
+    }
+}
+
 impl Role {
     /// Every role.
     pub const ALL: [Self; 4] = [Self::Operator, Self::Admin, Self::Viewer, Self::Caller];

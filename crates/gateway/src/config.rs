@@ -12,6 +12,8 @@ pub struct GatewayConfig {
     pub head_seconds: u64,
     /// Seconds within which a caller must have sent its request body.
     pub body_seconds: u64,
+    /// Seconds for which a caller may read nothing of its answer.
+    pub write_seconds: u64,
     /// Seconds within which a provider must accept a connection.
     pub connect_seconds: u64,
     /// Seconds within which a provider must begin to answer.
@@ -41,6 +43,7 @@ impl Default for GatewayConfig {
             body_bytes_max: 32 << 20,
             head_seconds: 15,
             body_seconds: 60,
+            write_seconds: 60,
             connect_seconds: 10,
             first_byte_seconds: 600,
             idle_seconds: 300,

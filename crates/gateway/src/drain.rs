@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tollgate_app::App;
@@ -14,6 +15,7 @@ use tollgate_providers::End;
 
 use crate::config::GatewayConfig;
 use crate::flight::Cargo;
+use crate::metrics::Metrics;
 use crate::phase::settle::Outcome;
 
 /// Where flights go whose caller went away, and other work that no caller waits for.
@@ -26,8 +28,9 @@ pub(crate) struct Drains {
 
 #[derive(Debug)]
 enum Work {
-    Drain(Box<Cargo>),
-    CredentialRefused(IntegrationId),
+    Drain(Box<Cargo>, Place),
+    /// With the `updated_at` of the integration that the refused call went out with.
+    CredentialRefused(IntegrationId, Timestamp),
 }
 
 /// The other end: runs the drains.
@@ -65,53 +68,67 @@ impl Drains {
             cargo.cancel();
             return;
         }
-        self.running.fetch_add(1, Ordering::Relaxed);
-        if let Err(mpsc::error::SendError(Work::Drain(mut cargo))) =
-            self.queue.send(Work::Drain(cargo))
-        {
-            cargo.cancel();
+        let place = Place::take(&self.running);
+        // Where nobody takes it over any more, it is cut off as it is dropped.
+        if self.queue.send(Work::Drain(cargo, place)).is_err() {
+            tracing::debug!("stopping: an answer is not read on");
         }
     }
 
     /// Has an integration marked whose credential its provider refuses.
-    pub(crate) fn credential_refused(&self, integration: IntegrationId) {
+    pub(crate) fn credential_refused(&self, integration: IntegrationId, used: Timestamp) {
         if self
             .queue
-            .send(Work::CredentialRefused(integration))
+            .send(Work::CredentialRefused(integration, used))
             .is_err()
         {
             tracing::debug!("stopping: an integration with a refused credential is not marked");
         }
     }
-
-    /// How many answers are being read on.
-    pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
-    }
 }
 
 impl Drainer {
     /// Runs until every sender is gone and every drain has ended.
-    pub(crate) async fn run(mut self, app: Arc<App>) {
+    pub(crate) async fn run(mut self, app: Arc<App>, metrics: Arc<Metrics>) {
         let mut tasks = JoinSet::new();
         while let Some(work) = self.queue.recv().await {
             while tasks.try_join_next().is_some() {}
             match work {
-                Work::Drain(cargo) => {
-                    let running = Arc::clone(&self.running);
+                Work::Drain(cargo, place) => {
                     let (patience, bytes_max) = (self.patience, self.bytes_max);
                     tasks.spawn(async move {
                         drain(cargo, patience, bytes_max).await;
-                        running.fetch_sub(1, Ordering::Relaxed);
+                        drop(place);
                     });
                 }
-                Work::CredentialRefused(integration) => {
+                Work::CredentialRefused(integration, used) => {
                     let app = Arc::clone(&app);
-                    tasks.spawn(async move { app.mark_credential_refused(integration).await });
+                    tasks
+                        .spawn(async move { app.mark_credential_refused(integration, used).await });
                 }
             }
+            metrics.draining(self.running.load(Ordering::Relaxed));
         }
-        while tasks.join_next().await.is_some() {}
+        while tasks.join_next().await.is_some() {
+            metrics.draining(self.running.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// A place among the answers that are read on at once; free again when it is dropped.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(running: &Arc<AtomicUsize>) -> Self {
+        running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(running))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

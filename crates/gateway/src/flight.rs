@@ -68,6 +68,8 @@ enum Progress {
 pub(crate) enum Silence {
     /// No connection could be made, so nothing was sent.
     NotConnected,
+    /// The journal did not take the call, so nothing was sent.
+    NotJournaled,
     /// The connection broke after the request had gone out.
     Broke,
     /// The provider took too long.
@@ -186,8 +188,7 @@ impl Cargo {
         let Reading::Metered(meter) = &self.reading else {
             return true;
         };
-        let observed = meter.observed();
-        observed.complete || observed.finish_seen || observed.error_seen
+        meter.has_said_all()
     }
 
     /// Whether the head of the answer is still awaited.
@@ -218,9 +219,10 @@ impl Cargo {
         self.settle(outcome)
     }
 
-    /// Whether its integration wants answers read on when their caller goes away.
+    /// Whether it is to be read on when its caller goes away: it has left, and its integration
+    /// wants it so.
     pub(crate) fn is_worth_draining(&self) -> bool {
-        self.recipe.on_disconnect == OnDisconnect::Drain
+        self.recipe.on_disconnect == OnDisconnect::Drain && self.has_left()
     }
 
     /// Cuts the provider off, and charges what was seen so far.
@@ -247,17 +249,20 @@ impl Cargo {
         };
     }
 
+    /// Whether a call that will be booked may have reached its provider.
+    fn has_left(&self) -> bool {
+        matches!(&self.admitted, Some(Admitted::Held(hold)) if hold.has_left())
+    }
+
     fn silence(&self, error: &ClientError) -> Silence {
-        let has_left = match &self.admitted {
-            Some(Admitted::Held(hold)) => hold.has_left(),
-            Some(Admitted::Free(_)) | None => !error.is_connect(),
-        };
-        if has_left {
-            Silence::Broke
-        } else {
-            Silence::NotConnected
+        match &self.admitted {
+            Some(Admitted::Held(hold)) if hold.was_refused_by_journal() => Silence::NotJournaled,
+            Some(Admitted::Held(hold)) if hold.has_left() => Silence::Broke,
+            Some(Admitted::Free(_)) | None if !error.is_connect() => Silence::Broke,
+            _ => Silence::NotConnected,
         }
     }
+
     fn heard(&mut self) {
         self.last_heard = Instant::now();
     }
@@ -279,6 +284,15 @@ impl Cargo {
                 return Poll::Ready(Some(Err(Silence::TooSlow)));
             }
             self.clock.as_mut().reset(deadline);
+        }
+    }
+}
+
+impl Drop for Cargo {
+    /// Nothing in flight is ever just forgotten: what was seen of it is booked.
+    fn drop(&mut self) {
+        if self.admitted.is_some() {
+            self.cancel();
         }
     }
 }

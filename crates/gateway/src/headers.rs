@@ -2,61 +2,43 @@
 
 use http::HeaderMap;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HeaderName, PROXY_AUTHENTICATE, SET_COOKIE, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LANGUAGE, CONTENT_TYPE,
+    HeaderName, RETRY_AFTER,
 };
 
 /// The provider's own request id, under a name that does not hide ours.
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-upstream-request-id");
 
-/// Headers of one connection, not of the answer (RFC 9110, section 7.6.1), and what must not
-/// cross from a provider to a tenant's caller.
-const DROPPED: [HeaderName; 9] = [
-    CONNECTION,
-    CONTENT_LENGTH,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    SET_COOKIE,
-    HeaderName::from_static("keep-alive"),
+/// Headers that say something of the answer, or help to try again. Others concern the provider's
+/// host, its account or one connection, and would mislead whoever calls this host.
+const PASSED: [HeaderName; 10] = [
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_LANGUAGE,
+    CONTENT_DISPOSITION,
+    CACHE_CONTROL,
+    RETRY_AFTER,
+    HeaderName::from_static("retry-after-ms"),
+    HeaderName::from_static("x-should-retry"),
+    HeaderName::from_static("openai-version"),
+    HeaderName::from_static("openai-processing-ms"),
 ];
 
-/// Prefixes of the provider account's own figures: the caller's limits are ours, not those.
-const ACCOUNT_FIGURES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
-
-/// Takes the provider's headers over. The content's length is left to the server, which knows it
-/// once the body is decided.
+/// Takes over what the caller is to get of the provider's headers.
 pub(crate) fn for_caller(mut headers: HeaderMap) -> HeaderMap {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|names| names.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in DROPPED.iter().chain(&named) {
-        headers.remove(name);
-    }
-    let ours = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.starts_with("x-tollgate-")
-            || ACCOUNT_FIGURES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
-    };
-    let hidden: Vec<HeaderName> = headers.keys().filter(ours).cloned().collect();
-    for name in hidden {
-        headers.remove(name);
+    let mut passed = HeaderMap::with_capacity(16);
+    for name in PASSED {
+        if let Some(value) = headers.remove(&name) {
+            passed.insert(name, value);
+        }
     }
     let theirs = headers
         .remove("request-id")
-        .or(headers.remove("x-request-id"));
+        .or_else(|| headers.remove("x-request-id"));
     if let Some(id) = theirs {
-        headers.insert(UPSTREAM_REQUEST_ID, id);
+        passed.insert(UPSTREAM_REQUEST_ID, id);
     }
-    headers
+    passed
 }
 
 #[cfg(test)]
@@ -72,6 +54,10 @@ mod tests {
             ("connection", "close, x-hop"),
             ("x-hop", "1"),
             ("set-cookie", "a=b"),
+            ("strict-transport-security", "max-age=1"),
+            ("access-control-allow-origin", "*"),
+            ("openai-organization", "acme"),
+            ("retry-after", "3"),
             ("x-ratelimit-limit-requests", "5000"),
             ("x-tollgate-cost-usd", "0"),
             ("x-request-id", "theirs"),
@@ -82,6 +68,13 @@ mod tests {
         let passed = for_caller(headers);
         let mut names: Vec<_> = passed.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
-        assert_eq!(names, ["content-type", "x-tollgate-upstream-request-id"]);
+        assert_eq!(
+            names,
+            [
+                "content-type",
+                "retry-after",
+                "x-tollgate-upstream-request-id"
+            ]
+        );
     }
 }

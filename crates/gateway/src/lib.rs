@@ -12,6 +12,7 @@ mod exchange;
 mod flight;
 mod headers;
 pub mod metrics;
+mod patience;
 mod phase;
 mod serve;
 mod upstream;

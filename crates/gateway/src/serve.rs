@@ -11,13 +11,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tollgate_app::App;
 
 use crate::config::GatewayConfig;
 use crate::drain::Drains;
 use crate::exchange::{Gateway, exchange};
 use crate::metrics::Metrics;
+use crate::patience::Patient;
 use crate::upstream::Upstream;
 
 /// Bytes that a connection buffers of what it reads.
@@ -45,7 +46,7 @@ pub fn serve(
     let address = listener.local_addr()?;
     let (drains, drainer) = Drains::new(&config);
     let upstream = Upstream::new(&config);
-    let draining = tokio::spawn(drainer.run(Arc::clone(&app)));
+    let mut draining = tokio::spawn(drainer.run(Arc::clone(&app), Arc::clone(&metrics)));
     let gateway = Arc::new(Gateway {
         app,
         config,
@@ -58,8 +59,10 @@ pub fn serve(
         let patience = Duration::from_secs(gateway.config.stop_seconds);
         accept(gateway, listener, stopped, patience).await;
         // The last flight has handed itself over by now, and the drainer ends with its work.
-        if tokio::time::timeout(patience, draining).await.is_err() {
+        if tokio::time::timeout(patience, &mut draining).await.is_err() {
             tracing::warn!("some answers were still being read on when the time to stop was up");
+            draining.abort();
+            let _cut_off = draining.await.is_err();
         }
     });
     Ok(Server {
@@ -92,11 +95,12 @@ async fn accept(
     patience: Duration,
 ) {
     let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             _ = stopped.changed() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connect(&gateway, &graceful, stream),
+                Ok((stream, _)) => connect(&gateway, &graceful, stream, &mut connections),
                 // Out of file handles, or the caller is gone already: neither is worth dying for.
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -104,6 +108,7 @@ async fn accept(
                 }
             },
         }
+        while connections.try_join_next().is_some() {}
     }
     drop(listener);
     if tokio::time::timeout(patience, graceful.shutdown())
@@ -112,17 +117,21 @@ async fn accept(
     {
         tracing::warn!("some calls were still in flight when the time to stop was up");
     }
+    // Whoever is still connected is cut off, and what was seen of their calls is booked.
+    connections.shutdown().await;
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "serving is one of the three places"
-)]
-fn connect(gateway: &Arc<Gateway>, graceful: &GracefulShutdown, stream: TcpStream) {
+fn connect(
+    gateway: &Arc<Gateway>,
+    graceful: &GracefulShutdown,
+    stream: TcpStream,
+    connections: &mut JoinSet<()>,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a caller's connection cannot be set up");
         return;
     }
+    let stream = Patient::new(stream, Duration::from_secs(gateway.config.write_seconds));
     let serving = Arc::clone(gateway);
     let service = service_fn(move |request| {
         let gateway = Arc::clone(&serving);
@@ -134,11 +143,9 @@ fn connect(gateway: &Arc<Gateway>, graceful: &GracefulShutdown, stream: TcpStrea
         .max_buf_size(READ_BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);
     let connection = graceful.watch(connection);
-    let gateway = Arc::clone(gateway);
-    tokio::spawn(async move {
+    connections.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a caller's connection ended early");
         }
-        gateway.metrics.draining(gateway.drains.running());
     });
 }

@@ -23,10 +23,6 @@ pub enum FailureKind {
     Redirect,
     /// It failed.
     ServerError,
-    /// No connection could be made.
-    Unreachable,
-    /// The connection or the answer broke off.
-    Broken,
 }
 
 /// Whether a failed call can have cost something.
@@ -48,22 +44,6 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// No connection could be made: nothing was sent.
-    pub const UNREACHABLE: Self = Self {
-        kind: FailureKind::Unreachable,
-        billed: Billed::No,
-    };
-    /// Nothing, or nothing more, came in time after the request was sent.
-    pub const TIMEOUT: Self = Self {
-        kind: FailureKind::Timeout,
-        billed: Billed::Maybe,
-    };
-    /// The connection or the answer broke off after the request was sent.
-    pub const BROKEN: Self = Self {
-        kind: FailureKind::Broken,
-        billed: Billed::Maybe,
-    };
-
     /// What an answer's status means; nothing for a success.
     ///
     /// A provider does not charge for what it answers with an error of its own. Timeouts and bad
@@ -102,21 +82,7 @@ impl Failure {
             FailureKind::Timeout => "upstream_timeout",
             FailureKind::Redirect => "upstream_redirect",
             FailureKind::ServerError => "upstream_error",
-            FailureKind::Unreachable => "upstream_unreachable",
-            FailureKind::Broken => "upstream_broken",
         }
-    }
-
-    /// Whether the provider's own answer goes to the caller unchanged.
-    #[must_use]
-    pub const fn passes_through(&self) -> bool {
-        !matches!(
-            self.kind,
-            FailureKind::CredentialRefused
-                | FailureKind::Redirect
-                | FailureKind::Unreachable
-                | FailureKind::Broken
-        )
     }
 }
 

@@ -6,24 +6,25 @@
 
 mod anthropic;
 mod counting;
+mod kept;
 mod observed;
 mod openai;
+mod outline;
 mod usage;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::dialect::Dialect;
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::{Event, Found, Scanner};
+use kept::Kept;
+use outline::Outline;
 
 pub use observed::Observed;
 pub use usage::InvalidUsage;
-
-/// The largest answer that is kept to be read when it is not a stream, in bytes.
-const WHOLE_MAX: usize = 64 << 20;
 
 /// How an answer comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +33,23 @@ pub enum AnswerShape {
     Whole,
     /// As a stream of events.
     Stream,
+    /// In an encoding (compressed) that is not undone: it passes, and nothing of it is read.
+    Opaque,
 }
 
 impl AnswerShape {
     /// The shape that an answer's headers tell. A provider may answer a request for a stream
-    /// with an error that is none.
+    /// with an error that is none, and may compress although it was asked not to.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
+        let mut encodings = headers.get_all(CONTENT_ENCODING).into_iter();
+        let is_plain = |value: &http::HeaderValue| {
+            let name = value.as_bytes().trim_ascii();
+            name.is_empty() || name.eq_ignore_ascii_case(b"identity")
+        };
+        if !encodings.all(is_plain) {
+            return Self::Opaque;
+        }
         let kind = headers
             .get(CONTENT_TYPE)
             .map(http::HeaderValue::as_bytes)
@@ -98,15 +109,18 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum Flow {
-    Whole { pieces: Vec<Bytes>, length: usize },
+    Whole(Kept),
+    /// A whole answer that is too large to be kept.
+    Large(Outline),
     Stream(Stream),
+    Opaque,
 }
 
 #[derive(Debug, Default)]
 struct Stream {
     scanner: Scanner,
-    /// Pieces of an event that has not ended; only kept where events may be taken out.
-    held: Vec<Bytes>,
+    /// An event that has not ended; only kept where events may be taken out.
+    held: Kept,
     /// Whether the event before was taken out, so that a LF that belongs to it is, too.
     removed: bool,
 }
@@ -118,6 +132,14 @@ enum Reader {
 }
 
 impl Reader {
+    /// Reads an answer that is no stream.
+    fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
+        match self {
+            Self::OpenAi(reader) => reader.whole(body, observed, bounds),
+            Self::Anthropic(_) => anthropic::whole(body, observed, bounds),
+        }
+    }
+
     fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) -> Fate {
         match self {
             Self::OpenAi(reader) => reader.see(event, observed, bounds),
@@ -141,11 +163,9 @@ impl Meter {
             Dialect::Anthropic => Reader::Anthropic(anthropic::Reader::default()),
         };
         let flow = match shape {
-            AnswerShape::Whole => Flow::Whole {
-                pieces: Vec::new(),
-                length: 0,
-            },
+            AnswerShape::Whole => Flow::Whole(Kept::default()),
             AnswerShape::Stream => Flow::Stream(Stream::default()),
+            AnswerShape::Opaque => Flow::Opaque,
         };
         Self {
             plan,
@@ -159,15 +179,20 @@ impl Meter {
     pub fn push(&mut self, chunk: &Bytes, out: &mut impl FnMut(Bytes)) {
         let (reader, observed, plan) = (&mut self.reader, &mut self.observed, self.plan);
         match &mut self.flow {
-            Flow::Whole { pieces, length } => {
-                *length = length.saturating_add(chunk.len());
-                if *length > WHOLE_MAX {
-                    pieces.clear();
-                } else if !chunk.is_empty() {
-                    pieces.push(chunk.clone());
+            Flow::Whole(kept) => {
+                if !kept.push(chunk.clone()) {
+                    let mut outline = Outline::default();
+                    outline.push(&kept.take());
+                    outline.push(chunk);
+                    self.flow = Flow::Large(outline);
                 }
                 pass(chunk.clone(), out);
             }
+            Flow::Large(outline) => {
+                outline.push(chunk);
+                pass(chunk.clone(), out);
+            }
+            Flow::Opaque => pass(chunk.clone(), out),
             Flow::Stream(stream) => {
                 let mut see = |found: &Found<'_>| see(found, reader, observed, plan.bounds);
                 if plan.usage_chunk == UsageChunk::Keep {
@@ -186,19 +211,18 @@ impl Meter {
     /// Ends the answer: reads what is left, and hands on what was held back.
     pub fn finish(mut self, end: End, out: &mut impl FnMut(Bytes)) -> Observed {
         match self.flow {
-            Flow::Whole { pieces, length } if length <= WHOLE_MAX => {
-                let whole = contiguous(pieces);
-                match &self.reader {
-                    Reader::OpenAi(reader) => {
-                        reader.whole(&whole, &mut self.observed, self.plan.bounds);
-                    }
-                    Reader::Anthropic(_) => {
-                        anthropic::whole(&whole, &mut self.observed, self.plan.bounds);
-                    }
-                }
+            Flow::Whole(mut kept) => {
+                let (observed, bounds) = (&mut self.observed, self.plan.bounds);
+                self.reader.whole(&kept.take(), observed, bounds);
             }
-            Flow::Whole { .. } => {}
-            Flow::Stream(stream) => {
+            Flow::Large(outline) => {
+                let (observed, bounds) = (&mut self.observed, self.plan.bounds);
+                self.reader.whole(outline.text(), observed, bounds);
+                // Its output was not kept, so that there is nothing to count.
+                observed.unreadable |= observed.usage.is_none();
+            }
+            Flow::Opaque => self.observed.unreadable = true,
+            Flow::Stream(mut stream) => {
                 // Some servers leave out the blank line after the last event.
                 let last = Found::Event(stream.scanner.rest());
                 let fate = see(
@@ -209,7 +233,7 @@ impl Meter {
                 );
                 let strips = self.plan.usage_chunk == UsageChunk::Strip;
                 if end == End::Clean && !(strips && fate == Fate::UsageOnly) {
-                    stream.held.into_iter().for_each(out);
+                    pass(stream.held.take(), out);
                 }
             }
         }
@@ -217,27 +241,18 @@ impl Meter {
         self.observed
     }
 
-    /// What was seen so far, for an answer that nobody waits for any more.
+    /// Whether the answer is read as a stream of events.
     #[must_use]
-    pub fn observed(&self) -> Observed {
-        self.observed.clone()
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.flow, Flow::Stream(_))
     }
 
-    /// Whether the answer came to the end that its dialect prescribes.
-    pub const fn is_complete(&self) -> bool {
-        self.observed.complete
-    }
-
-    /// Whether what was handed on ends where an event ends, so that another can follow.
+    /// Whether an answer that ends now has said everything: a stream has to have come to its
+    /// end, its finish or an error of its own; of all others HTTP tells the end.
     #[must_use]
-    pub fn between_events(&self) -> bool {
-        match &self.flow {
-            Flow::Whole { .. } => false,
-            Flow::Stream(stream) => {
-                stream.scanner.is_between_events()
-                    || (self.plan.usage_chunk == UsageChunk::Strip && !stream.scanner.is_skipping())
-            }
-        }
+    pub const fn has_said_all(&self) -> bool {
+        let seen = &self.observed;
+        !self.is_stream() || seen.complete || seen.finish_seen || seen.error_seen
     }
 }
 
@@ -264,23 +279,25 @@ impl Stream {
                 }
             } else if see(&found) == Fate::UsageOnly {
                 *removed = true;
-                held.clear();
+                drop(held.take());
                 pass(part(chunk, from, ended), out);
                 from = end;
             } else {
                 *removed = false;
-                held.drain(..).for_each(&mut *out);
+                pass(held.take(), out);
             }
             ended = end;
         });
         if scanner.is_skipping() {
-            held.drain(..).for_each(&mut *out);
+            pass(held.take(), out);
             ended = chunk.len();
         }
         pass(part(chunk, from, ended), out);
         let rest = part(chunk, ended, chunk.len());
-        if !rest.is_empty() {
-            held.push(rest);
+        // An event that is too large for the scanner is not held: this cannot be full.
+        if !held.push(rest.clone()) {
+            pass(held.take(), out);
+            pass(rest, out);
         }
     }
 }
@@ -308,20 +325,6 @@ fn part(chunk: &Bytes, from: usize, to: usize) -> Bytes {
     chunk
         .get(from..to)
         .map_or_else(Bytes::new, |inside| chunk.slice_ref(inside))
-}
-
-/// One text of all pieces; copied only when there are several.
-fn contiguous(pieces: Vec<Bytes>) -> Bytes {
-    let mut pieces = pieces.into_iter();
-    match (pieces.next(), pieces.as_slice()) {
-        (None, _) => Bytes::new(),
-        (Some(only), []) => only,
-        (Some(first), _) => {
-            let mut whole = Vec::from(first);
-            pieces.for_each(|piece| whole.extend_from_slice(&piece));
-            whole.into()
-        }
-    }
 }
 
 #[cfg(test)]

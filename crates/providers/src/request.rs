@@ -18,6 +18,7 @@ use crate::operation::Operation;
 use parts::Parts;
 
 pub use hold::Bounds;
+pub(crate) use hold::TEMPLATE_TOKENS;
 
 /// The most choices that one request may ask for.
 const CHOICES_MAX: u64 = 1_024;
@@ -126,6 +127,8 @@ pub struct RequestFacts {
     /// How many answers, each of up to the maximum.
     choices: u64,
     parts: Parts,
+    /// Whether it asks for no kind of service that costs more than usual.
+    standard_priced: bool,
     pub(crate) places: Places,
 }
 
@@ -148,6 +151,9 @@ struct Members<'a> {
     prediction: Raw<'a>,
     web_search_options: Raw<'a>,
     mcp_servers: Raw<'a>,
+    service_tier: Raw<'a>,
+    speed: Raw<'a>,
+    inference_geo: Raw<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -183,6 +189,7 @@ impl RequestFacts {
             output_maximum: maxima.into_iter().flatten().max(),
             choices: choices(operation, &members)?,
             parts: Parts::scan(operation, &members, body),
+            standard_priced: is_standard_priced(&members),
             places,
         })
     }
@@ -242,7 +249,7 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RequestError> {
 
 /// The static name of a member that matters.
 fn known(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 18] = [
         "model",
         "stream",
         "stream_options",
@@ -258,6 +265,9 @@ fn known(name: &str) -> Option<&'static str> {
         "prediction",
         "web_search_options",
         "mcp_servers",
+        "service_tier",
+        "speed",
+        "inference_geo",
     ];
     NAMES.into_iter().find(|known| *known == name)
 }
@@ -343,6 +353,23 @@ fn choices(operation: Operation, members: &Members<'_>) -> Result<u64, RequestEr
     let best_of = whole(members.best_of, "best_of", CHOICES_MAX)?.unwrap_or(1);
     let prompts = members.prompt.text().map_or(Ok(1), parts::prompts)?;
     Ok(n.max(best_of).max(1).saturating_mul(prompts.max(1)))
+}
+
+/// Whether what a request says of its service is absent, or a value that is known to cost no more.
+fn is_standard_priced(members: &Members<'_>) -> bool {
+    const USUAL: [&str; 6] = [
+        r#""auto""#,
+        r#""default""#,
+        r#""standard""#,
+        r#""standard_only""#,
+        r#""flex""#,
+        // Of `inference_geo`: anywhere, which is Anthropic's default.
+        r#""global""#,
+    ];
+    let kinds = [members.service_tier, members.speed, members.inference_geo];
+    kinds
+        .iter()
+        .all(|kind| kind.present().is_none_or(|value| USUAL.contains(&value)))
 }
 
 fn usage_option(raw: Raw<'_>, text: &str) -> Result<UsageOption, RequestError> {

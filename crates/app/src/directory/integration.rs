@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use cus_models::CusIntegration;
@@ -17,6 +18,9 @@ use tollgate_vault::{Binding, CredentialRef, KeyRing, Sealed, Secret, VaultError
 
 use crate::error::AppError;
 use crate::integrations::CredentialMark;
+
+/// How long after a failed draw nobody tries another, in microseconds.
+const DRAW_PAUSE_MICROS: i64 = 1_000_000;
 
 /// An integration at one moment; replaced as a whole when it changes.
 #[derive(Debug)]
@@ -63,6 +67,10 @@ pub struct Integration {
     pub(crate) gate: Mutex<Gate>,
     /// Held by the one call that draws from the store; the others wait for what it brings.
     pub(crate) drawing: tokio::sync::Mutex<()>,
+    /// When the last draw failed, on the steady clock.
+    draw_failed_micros: AtomicI64,
+    /// Whether the calls that an earlier run admitted in the last minute are counted.
+    remembers_calls: AtomicBool,
 }
 
 /// The requests per minute at one moment.
@@ -183,6 +191,8 @@ impl Integration {
             tenant_id: snapshot.tenant_id.clone(),
             gate: Mutex::new(Gate::new(&snapshot.record)),
             drawing: tokio::sync::Mutex::new(()),
+            draw_failed_micros: AtomicI64::new(i64::MIN),
+            remembers_calls: AtomicBool::new(false),
             snapshot: ArcSwap::from_pointee(snapshot),
         }
     }
@@ -191,6 +201,26 @@ impl Integration {
     #[must_use]
     pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
         self.snapshot.load()
+    }
+
+    pub(crate) fn draw_failed(&self, now: Moment) {
+        self.draw_failed_micros
+            .store(now.steady_micros, Ordering::Relaxed);
+    }
+
+    /// Whether a draw failed within the last second, so that the next would keep callers waiting
+    /// for nothing.
+    pub(crate) fn draw_failed_lately(&self, now: Moment) -> bool {
+        let failed = self.draw_failed_micros.load(Ordering::Relaxed);
+        now.steady_micros.saturating_sub(failed) < DRAW_PAUSE_MICROS
+    }
+
+    pub(crate) fn remembers_calls(&self) -> bool {
+        self.remembers_calls.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_remembered_calls(&self) {
+        self.remembers_calls.store(true, Ordering::Relaxed);
     }
 
     /// How many requests of this minute are left, where they are limited.

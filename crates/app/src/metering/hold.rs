@@ -12,7 +12,7 @@ use tollgate_core::{CallId, Moment, Nanos, TokenUsage};
 
 use crate::directory::Integration;
 use crate::journal::{Journal, JournalError, Ticket};
-use crate::ledger::IdOrigin;
+use crate::ledger::Claim;
 use crate::metering::Metering;
 
 /// What was agreed when a call was admitted.
@@ -22,7 +22,9 @@ pub(super) struct Terms {
     pub(super) warnings: Warnings,
     pub(super) prices: Option<Arc<ModelPrices>>,
     pub(super) admitted: Moment,
-    pub(super) origin: IdOrigin,
+    pub(super) claim: Option<Claim>,
+    /// Whether no report may carry the spend beyond what is held.
+    pub(super) is_capped: bool,
 }
 
 /// An admitted call. Its worst case is held on every limit until it settles or is released.
@@ -50,6 +52,8 @@ pub struct Dispatch {
 enum Stage {
     Held,
     Dispatched(Ticket),
+    /// The journal did not take it: it never leaves.
+    Refused,
     Closed,
 }
 
@@ -94,12 +98,18 @@ impl Dispatch {
     pub fn leave(&self) -> Result<(), DispatchError> {
         let mut stage = self.stage.lock();
         match *stage {
-            Stage::Held => {
-                *stage = Stage::Dispatched(self.journal.dispatched(&self.worst)?);
-                Ok(())
-            }
+            Stage::Held => match self.journal.dispatched(&self.worst) {
+                Ok(ticket) => {
+                    *stage = Stage::Dispatched(ticket);
+                    Ok(())
+                }
+                Err(error) => {
+                    *stage = Stage::Refused;
+                    Err(error.into())
+                }
+            },
             Stage::Dispatched(_) => Ok(()),
-            Stage::Closed => Err(DispatchError::Closed),
+            Stage::Refused | Stage::Closed => Err(DispatchError::Closed),
         }
     }
 
@@ -144,18 +154,6 @@ impl Hold {
         &self.terms.warnings
     }
 
-    /// When it was admitted.
-    #[must_use]
-    pub const fn admitted(&self) -> Moment {
-        self.terms.admitted
-    }
-
-    /// The integration that it goes through.
-    #[must_use]
-    pub const fn integration(&self) -> &Arc<Integration> {
-        &self.integration
-    }
-
     /// The part that goes along with the request.
     #[must_use]
     pub fn dispatch(&self) -> Arc<Dispatch> {
@@ -166,6 +164,12 @@ impl Hold {
     #[must_use]
     pub fn has_left(&self) -> bool {
         matches!(*self.dispatch.stage.lock(), Stage::Dispatched(_))
+    }
+
+    /// Whether the journal refused the call, so that it never left.
+    #[must_use]
+    pub fn was_refused_by_journal(&self) -> bool {
+        matches!(*self.dispatch.stage.lock(), Stage::Refused)
     }
 
     /// Ends the call: what it really used replaces what was held, and its row is on its way to
@@ -186,14 +190,8 @@ impl Hold {
         self.is_open = false;
         match self.dispatch.close() {
             Stage::Dispatched(ticket) => self.book(ticket, ending),
-            Stage::Held | Stage::Closed => {
+            Stage::Held | Stage::Refused | Stage::Closed => {
                 self.integration.gate.lock().release(&self.terms.amount);
-                if self.terms.origin == IdOrigin::Caller {
-                    let worst = &self.dispatch.worst;
-                    self.metering
-                        .ledger
-                        .unclaim(&worst.tenant_id, &worst.call_id);
-                }
                 let (tokens, source) = (TokenUsage::NONE, UsageSource::Counted);
                 Settled {
                     cost: Nanos::ZERO,
@@ -204,7 +202,7 @@ impl Hold {
         }
     }
 
-    fn book(&self, ticket: Ticket, ending: Ending) -> Settled {
+    fn book(&mut self, ticket: Ticket, ending: Ending) -> Settled {
         let entry = self.row(ending);
         let actual = Actual {
             cost: entry.cost,
@@ -226,7 +224,8 @@ impl Hold {
                 None
             }
         };
-        self.metering.ledger.post(receipt, entry, self.terms.origin);
+        let claim = self.terms.claim.take();
+        self.metering.ledger.post(receipt, entry, claim);
         settled
     }
 
@@ -240,22 +239,33 @@ impl Hold {
             return entry;
         };
         let price = self.terms.prices.as_ref().map(|prices| prices.pin(&tokens));
-        match price
+        let cost = price
             .as_ref()
-            .map_or(Ok(Nanos::ZERO), |price| price.rates.cost(&tokens))
-        {
-            Ok(cost) => {
+            .map_or(Ok(Nanos::ZERO), |price| price.rates.cost(&tokens));
+        match cost {
+            Ok(cost) if self.is_within(cost, &tokens) => {
                 entry.tokens = tokens;
                 entry.cost = cost;
                 entry.source = source;
                 entry.price = price;
             }
-            Err(error) => {
+            _ => {
                 entry.error_code = Some("usage_out_of_bounds".into());
-                entry.error_message = Some(format!("{error}; charged at what was held"));
+                entry.error_message = Some(format!(
+                    "the provider reports {} tokens in and {} out, more than was held; charged at \
+                     what was held",
+                    tokens.tokens_in(),
+                    tokens.tokens_out(),
+                ));
             }
         }
         entry
+    }
+
+    /// Whether a report may stand: under a hard cap nothing beyond the hold may.
+    fn is_within(&self, cost: Nanos, tokens: &TokenUsage) -> bool {
+        let worst = &self.dispatch.worst;
+        !self.terms.is_capped || (cost <= worst.cost && tokens.total() <= worst.tokens.total())
     }
 }
 

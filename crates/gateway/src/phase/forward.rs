@@ -80,6 +80,7 @@ pub(crate) fn silent(silence: Silence, gateway: &Gateway) -> Refused {
             "no connection to the provider could be made; nothing was sent, and nothing is charged"
                 .to_owned(),
         ),
+        Silence::NotJournaled => Refused::unavailable(),
         Silence::Broke => Refused::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

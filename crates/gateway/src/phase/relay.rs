@@ -30,6 +30,7 @@ pub(crate) struct Relay {
     flight: Flight,
     out: VecDeque<Bytes>,
     stage: Stage,
+    shape: AnswerShape,
     dialect: Dialect,
     request_id: HeaderValue,
 }
@@ -55,12 +56,14 @@ pub(crate) async fn relay(
         flight: landed.flight,
         out: VecDeque::new(),
         stage: Stage::Flowing,
+        shape,
         dialect: desk.dialect,
         request_id: desk.request_id.clone(),
     };
-    let settled = match shape {
-        AnswerShape::Whole => relay.gather(gateway).await?,
-        AnswerShape::Stream => None,
+    let settled = if shape == AnswerShape::Stream {
+        None
+    } else {
+        relay.gather(gateway).await?
     };
     let mut head = landed.head;
     head.headers = headers::for_caller(head.headers);
@@ -89,9 +92,9 @@ fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Res
     let refused = match kind {
         Some(FailureKind::CredentialRefused) => {
             if landed.head.status == StatusCode::UNAUTHORIZED {
-                gateway
-                    .drains
-                    .credential_refused(landed.route.integration.id);
+                let record = &landed.route.snapshot.record;
+                let id = landed.route.integration.id;
+                gateway.drains.credential_refused(id, record.updated_at);
             }
             Refused::new(
                 StatusCode::BAD_GATEWAY,
@@ -214,11 +217,17 @@ impl Relay {
         }
     }
 
+    /// Ends an answer that cannot be brought to its end: a stream with the vendor's error event,
+    /// and any with an aborted connection.
     fn break_off(&mut self, silence: Silence) {
         self.land(End::Broken);
+        self.stage = Stage::Breaking;
+        if self.shape != AnswerShape::Stream {
+            return;
+        }
         let (code, message) = match silence {
             Silence::TooSlow => ("upstream_timeout", "the provider paused for too long"),
-            Silence::NotConnected | Silence::Broke => (
+            Silence::NotConnected | Silence::NotJournaled | Silence::Broke => (
                 "upstream_broken",
                 "the provider's answer broke off before its end",
             ),
@@ -233,6 +242,5 @@ impl Relay {
             request_id: self.request_id.to_str().unwrap_or_default(),
         });
         self.out.push_back(event);
-        self.stage = Stage::Breaking;
     }
 }

@@ -119,6 +119,7 @@ pub(crate) async fn resolve(
     let now = gateway.app.now();
     let prices = model
         .as_deref()
+        .filter(|_| has_known_price(body.as_ref(), &snapshot))
         .and_then(|model| gateway.app.prices(&snapshot, model, now));
     Ok(Route {
         operation: aim.operation,
@@ -135,6 +136,13 @@ pub(crate) async fn resolve(
 fn answers(provider: &dyn Provider, aim: &Aim) -> bool {
     let description = provider.describe();
     description.dialect == aim.dialect && description.operations.contains(&aim.operation)
+}
+
+/// Whether the price book's prices are those of the call. A faster tier, or tools that the
+/// provider bills apart, cost more than the book knows: under a budget such a call is refused.
+fn has_known_price(body: Option<&(Bytes, RequestFacts)>, snapshot: &Snapshot) -> bool {
+    let Some((_, facts)) = body else { return true };
+    facts.is_standard_priced() && !(snapshot.config.hard_cap && facts.has_unpriced_tools())
 }
 
 /// The model as the provider knows it: the name without the integration's, after aliases. The

@@ -32,7 +32,7 @@ impl Outcome {
     /// The outcome of a call to which no answer came.
     pub(crate) const fn of_silence(silence: Silence) -> Self {
         match silence {
-            Silence::NotConnected => Self::NotSent,
+            Silence::NotConnected | Silence::NotJournaled => Self::NotSent,
             Silence::Broke => Self::Unknown("upstream_broken"),
             Silence::TooSlow => Self::Unknown("upstream_timeout"),
         }
@@ -70,7 +70,8 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
     Some(hold.settle(ending))
 }
 
-/// The usage that the provider reported; else what was counted; a lie is charged as held.
+/// The usage that the provider reported; else what was counted. A lie is charged as held, and so
+/// is an answer that could not be read, of which nothing was counted.
 fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
     if let Some(invalid) = &observed.invalid_usage {
         return Ending {
@@ -80,6 +81,17 @@ fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
                 "the provider's usage is not credible: {}",
                 invalid.as_str()
             )),
+        };
+    }
+    if observed.usage.is_none() && observed.unreadable {
+        return Ending {
+            usage: None,
+            error_code: Some("usage_unreadable".into()),
+            error_message: Some(
+                "the provider's answer could not be read for its usage: it is cut, compressed, \
+                 too large or not valid JSON"
+                    .to_owned(),
+            ),
         };
     }
     let cut = (end == End::Broken).then_some("upstream_broken");
@@ -98,5 +110,31 @@ fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
         usage: Some(usage),
         error_code: error_code.map(Into::into),
         error_message: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_could_not_be_read_is_charged_as_held_however_it_ended() {
+        for end in [End::Clean, End::Broken] {
+            let unread = Observed {
+                unreadable: true,
+                ..Observed::default()
+            };
+            let ending = read(&unread, 100, end);
+            assert_eq!(ending.usage, None);
+            assert_eq!(ending.error_code.as_deref(), Some("usage_unreadable"));
+        }
+        let read_without_usage = Observed {
+            counted_output: 5,
+            complete: true,
+            ..Observed::default()
+        };
+        let ending = read(&read_without_usage, 100, End::Clean);
+        let counted = (TokenUsage::plain(100, 5), UsageSource::Counted);
+        assert_eq!((ending.usage, ending.error_code), (Some(counted), None));
     }
 }

@@ -1,9 +1,11 @@
 //! Callers who go away: their call is read on, or cut off, and always booked.
 
+use cus_models::CusProviderType;
 use http::Method;
 use http_body_util::BodyExt;
 use serde_json::json;
 use tollgate_core::usage::UsageSource;
+use tollgate_gateway::GatewayConfig;
 
 use crate::provider::{Step, completion, end, stream};
 use crate::stage::{Limited, Stage, figures, hello, hello_streamed};
@@ -70,5 +72,29 @@ async fn where_configured_the_provider_is_cut_off_and_what_was_delivered_is_char
         row.usage.tokens_out >= 1 && row.usage.tokens_in > 0,
         "{row:?}"
     );
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_caller_who_stops_reading_is_cut_off_and_booked() {
+    let config = GatewayConfig {
+        write_seconds: 1,
+        ..GatewayConfig::default()
+    };
+    let limits = Limited::default();
+    let stage = Stage::with(CusProviderType::OpenAi, limits, json!({}), config).await;
+    // More than the sockets between them can hold.
+    let long = FIRST.replace("one", &"one ".repeat(4_000_000));
+    let mut steps = stream(&[&long, SECOND, USAGE, DONE]);
+    steps.push(end());
+    stage.provider.script(steps);
+    let request = stage.request(Method::POST, "/v1/chat/completions", &hello_streamed());
+    let unread = stage.open(request).await;
+    let row = stage.row().await;
+    assert_eq!(
+        (figures(&row), row.source),
+        ((9, 2, 13_000), UsageSource::Provider)
+    );
+    drop(unread);
     stage.strike().await;
 }

@@ -268,3 +268,24 @@ async fn an_anthropic_caller_is_refused_in_its_own_words() {
     assert_eq!(body["request_id"].as_str(), said.header("request-id"));
     stage.strike().await;
 }
+
+#[tokio::test]
+async fn a_dearer_tier_than_the_price_book_knows_is_refused_under_a_budget() {
+    let limits = Limited {
+        budget_cents: 100,
+        ..Limited::default()
+    };
+    let stage = Stage::limited(limits, json!({})).await;
+    let said = stage
+        .chat(&hello().replace(
+            "\"max_tokens\"",
+            "\"service_tier\":\"priority\",\"max_tokens\"",
+        ))
+        .await;
+    assert_eq!(
+        (said.status, code(&said)),
+        (StatusCode::FORBIDDEN, "price_unknown".into())
+    );
+    assert_eq!(figures(&stage.row().await), (0, 0, 0));
+    stage.strike().await;
+}

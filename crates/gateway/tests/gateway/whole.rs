@@ -1,11 +1,14 @@
 //! Whole answers: bytes in, bytes out, and one row.
 
+use cus_models::CusProviderType;
 use http::{Method, StatusCode};
 use serde_json::Value;
 use tollgate_app::testing::{CANARY, MODEL};
 use tollgate_core::usage::UsageSource;
 
-use crate::provider::{completion, completion_text, json, json_with};
+use tollgate_gateway::GatewayConfig;
+
+use crate::provider::{Step, completion, completion_text, json, json_with};
 use crate::stage::{Limited, Stage, figures, hello};
 
 #[tokio::test]
@@ -174,5 +177,62 @@ async fn a_provider_that_cannot_be_reached_costs_nothing_and_leaves_no_row() {
     assert_eq!(said.status, StatusCode::BAD_GATEWAY);
     assert_eq!(said.json()["error"]["code"], "upstream_unreachable");
     assert!(stage.rows().await.is_empty());
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_whole_answer_larger_than_is_kept_back_flows_on_untouched() {
+    let config = GatewayConfig {
+        whole_answer_bytes_max: 100,
+        ..GatewayConfig::default()
+    };
+    let limits = Limited::default();
+    let stage = Stage::with(
+        CusProviderType::OpenAi,
+        limits,
+        serde_json::json!({}),
+        config,
+    )
+    .await;
+    let text = completion_text(11, 7).replace("hello", &"hello ".repeat(20_000));
+    let (first, second) = text.split_at(50_000);
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        text.len()
+    );
+    stage.provider.script(vec![
+        Step::Send(head.into_bytes()),
+        Step::Send(second.as_bytes().to_vec()),
+    ]);
+    let said = stage.chat(&hello()).await;
+    assert_eq!((said.status, said.body == text), (StatusCode::OK, true));
+    assert_eq!(said.header("x-tollgate-cost-usd"), None);
+    assert_eq!(figures(&stage.row().await), (11, 7, 25_000));
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn under_a_hard_cap_a_dearer_class_than_was_held_is_charged_at_the_hold() {
+    let dear = serde_json::json!({
+        "hard_cap": true,
+        "prices": { MODEL: {
+            "input": 1_000_000_000_i64, "output": 2_000_000_000_i64,
+            "audio_output": 80_000_000_000_i64,
+        } },
+    });
+    let limits = Limited {
+        budget_cents: 100,
+        ..Limited::default()
+    };
+    let stage = Stage::limited(limits, dear).await;
+    let spoken = completion_text(11, 90).replace(
+        "\"total_tokens\"",
+        "\"completion_tokens_details\":{\"audio_tokens\":90},\"total_tokens\"",
+    );
+    stage.provider.script(json(200, &spoken));
+    assert_eq!(stage.chat(&hello()).await.status, StatusCode::OK);
+    let row = stage.row().await;
+    assert_eq!(row.usage.error_code.as_deref(), Some("usage_out_of_bounds"));
+    assert_eq!((row.source, row.cost), (UsageSource::Estimated, row.held));
     stage.strike().await;
 }

@@ -84,7 +84,8 @@ impl Reader {
                 let message: Message<'_> = message.unwrap_or_default();
                 observed.name_model(message.model.present());
                 self.take(message.usage);
-                observed.input = self.counts.input().ok().flatten();
+                let input = self.invalid.map_or_else(|| self.counts.input(), Err);
+                self.invalid = observed.begin(input, bounds).err();
             }
             Some(r#""message_delta""#) => {
                 let delta = told.delta.object().and_then(|text| parse(text.as_bytes()));
@@ -128,6 +129,7 @@ fn count_block(data: &[u8], observed: &mut Observed) {
 /// Reads an answer that is no stream.
 pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
     let Some(message) = parse::<Message<'_>>(body) else {
+        observed.unreadable = true;
         return;
     };
     observed.complete = true;
@@ -138,8 +140,9 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
     let is_message = message.r#type.text() == Some(r#""message""#);
     match counts.take(message.usage) {
         Ok(true) if is_message => {
-            observed.input = counts.input().ok().flatten();
-            observed.report(counts.all(), bounds);
+            if observed.begin(counts.input(), bounds).is_ok() {
+                observed.report(counts.all(), bounds);
+            }
         }
         Ok(_) => {}
         Err(invalid) => observed.report(Err(invalid), bounds),

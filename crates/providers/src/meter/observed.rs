@@ -2,14 +2,18 @@
 
 use tollgate_core::TokenUsage;
 
-use super::usage::{self, InvalidUsage};
-use crate::request::Bounds;
+use super::usage::{self, InvalidUsage, Reported};
+use crate::request::{Bounds, TEMPLATE_TOKENS};
 
 /// The longest name of a model that is believed, in bytes.
 const MODEL_MAX: usize = 100;
 
 /// What a meter saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing of its own that was seen or not"
+)]
 pub struct Observed {
     /// What the provider says was used, in disjoint classes; none while it has not said, or when
     /// what it said cannot be.
@@ -31,14 +35,22 @@ pub struct Observed {
     pub model: Option<Box<str>>,
     /// Why the provider's usage is not believed.
     pub invalid_usage: Option<InvalidUsage>,
+    /// Whether the answer is one that could not be read: cut, compressed, not JSON, or too large
+    /// to be kept. What it used is unknown, and `counted_output` says nothing.
+    pub unreadable: bool,
 }
 
 impl Observed {
     /// The usage to charge when the provider's word is missing: its input where it reported that
     /// much, else `input_bound` (see `RequestFacts::input_bound`), and the output that was counted.
+    /// Half a report is not believed beyond that bound, however much a whole one may say.
     #[must_use]
     pub fn counted(&self, input_bound: u64) -> TokenUsage {
-        let input = self.input.unwrap_or(TokenUsage::plain(input_bound, 0));
+        let most = input_bound.saturating_add(TEMPLATE_TOKENS);
+        let input = match self.input {
+            Some(input) => at_most(input, most),
+            None => TokenUsage::plain(input_bound, 0),
+        };
         TokenUsage {
             output: self.counted_output,
             ..input
@@ -52,12 +64,26 @@ impl Observed {
         self.counted_output = self.counted_output.saturating_add(tokens);
     }
 
-    /// Takes the provider's word, or why it is not believed; a later word replaces it.
-    pub(super) fn report(
+    /// Takes the input that the provider reports before the rest; an error when it is not believed.
+    pub(super) fn begin(
         &mut self,
-        usage: Result<Option<TokenUsage>, InvalidUsage>,
+        input: Reported<Option<TokenUsage>>,
         bounds: Bounds,
-    ) {
+    ) -> Reported<()> {
+        match input.and_then(|input| input.map(|it| usage::within(it, bounds)).transpose()) {
+            Ok(input) => {
+                self.input = input;
+                Ok(())
+            }
+            Err(invalid) => {
+                self.report(Err(invalid), bounds);
+                Err(invalid)
+            }
+        }
+    }
+
+    /// Takes the provider's word, or why it is not believed; a later word replaces it.
+    pub(super) fn report(&mut self, usage: Reported<Option<TokenUsage>>, bounds: Bounds) {
         match usage.and_then(|usage| usage.map(|it| usage::within(it, bounds)).transpose()) {
             Ok(None) => {}
             Ok(Some(usage)) => {
@@ -83,5 +109,23 @@ impl Observed {
     /// More than the request allowed cannot have been delivered.
     pub(super) fn limit(&mut self, bounds: Bounds) {
         self.counted_output = self.counted_output.min(bounds.tokens_out);
+    }
+}
+
+/// An input of no more than `most` tokens. The kinds that usually cost more stay first.
+fn at_most(input: TokenUsage, most: u64) -> TokenUsage {
+    let mut left = most;
+    let mut keep = |count: u64| {
+        let kept = count.min(left);
+        left = left.saturating_sub(kept);
+        kept
+    };
+    TokenUsage {
+        audio_input: keep(input.audio_input),
+        cache_write_hour: keep(input.cache_write_hour),
+        cache_write: keep(input.cache_write),
+        input: keep(input.input),
+        cached_input: keep(input.cached_input),
+        ..TokenUsage::NONE
     }
 }

@@ -100,7 +100,10 @@ impl Reader {
 
     /// Reads an answer that is no stream.
     pub(super) fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let Some(answer) = parse(body) else { return };
+        let Some(answer) = parse(body) else {
+            observed.unreadable = true;
+            return;
+        };
         observed.complete = true;
         self.take(&answer, observed, bounds);
         let choices = answer.choices.text().unwrap_or_default().as_bytes();

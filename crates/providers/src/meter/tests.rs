@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use tollgate_core::TokenUsage;
+use tollgate_core::tokens::TOKENS_MAX;
 
 use super::*;
 
@@ -212,7 +213,7 @@ fn a_meter_that_is_asked_in_the_middle_keeps_to_the_bounds() {
         bounds,
     );
     meter.push(&Bytes::from_static(OPENAI.as_bytes()), &mut drop);
-    assert_eq!(meter.observed().counted_output, 3);
+    assert_eq!(meter.observed.counted_output, 3);
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn half_an_event_is_kept_back_from_a_stream_that_breaks() {
     let mut sent = Vec::new();
     let mut out = |bytes: Bytes| sent.extend_from_slice(&bytes);
     meter.push(&Bytes::from_static(b"data: 1\n\ndata: {\"choi"), &mut out);
-    assert!(meter.between_events() && !meter.is_complete());
+    assert!(meter.is_stream() && !meter.has_said_all());
     meter.finish(End::Broken, &mut out);
     assert_eq!(sent, b"data: 1\n\n");
 }
@@ -374,6 +375,126 @@ fn the_shape_of_an_answer_is_in_its_headers() {
     assert_eq!(of("Text/Event-Stream"), AnswerShape::Stream);
     assert_eq!(of("application/json"), AnswerShape::Whole);
     assert_eq!(AnswerShape::of(&HeaderMap::new()), AnswerShape::Whole);
+}
+
+#[test]
+fn a_compressed_answer_passes_and_is_not_taken_for_one_that_was_read() {
+    let of = |encodings: &[&'static str]| {
+        let mut headers = HeaderMap::new();
+        let stream = http::HeaderValue::from_static("text/event-stream");
+        headers.insert(CONTENT_TYPE, stream);
+        for encoding in encodings {
+            let value = http::HeaderValue::from_static(encoding);
+            headers.append(CONTENT_ENCODING, value);
+        }
+        AnswerShape::of(&headers)
+    };
+    assert_eq!(of(&["gzip"]), AnswerShape::Opaque);
+    assert_eq!(of(&["identity", "br"]), AnswerShape::Opaque);
+    assert_eq!(of(&["identity, zstd"]), AnswerShape::Opaque);
+    assert_eq!(of(&["Identity"]), AnswerShape::Stream);
+    assert_eq!(of(&[""]), AnswerShape::Stream);
+    let (keep, none) = (UsageChunk::Strip, Bounds::NONE);
+    let meter = meter(Dialect::OpenAi, AnswerShape::Opaque, keep, none);
+    assert!(!meter.is_stream() && meter.has_said_all());
+    let (sent, seen) = through(meter, &[OPENAI.as_bytes()]);
+    assert_eq!((sent.as_str(), seen.usage), (OPENAI, None));
+    assert!(seen.unreadable);
+}
+
+#[test]
+fn a_whole_answer_that_cannot_be_read_is_not_one_without_output() {
+    let complete = r#"{"type":"message","choices":[],"content":[]}"#;
+    let cut = r#"{"type":"message","choices":[{"message":{"content":"Hello"#;
+    let twice = r#"{"model":"a","model":"b","choices":[]}"#;
+    for dialect in [Dialect::OpenAi, Dialect::Anthropic] {
+        assert!(!whole(dialect, complete).unreadable);
+        for text in ["", "null", cut, twice, OPENAI, "{} {}"] {
+            assert!(whole(dialect, text).unreadable, "{text}");
+        }
+        let (_, seen) = stream(dialect, UsageChunk::Keep, "data: rubbish\n\n");
+        assert!(!seen.unreadable);
+    }
+}
+
+#[test]
+fn the_usage_of_an_answer_too_large_to_be_kept_is_still_found() {
+    let run = |dialect, before: &str, after: &str| {
+        let text = [before, &"[0.5,{\"usage\":1}],".repeat(600_000), after].concat();
+        assert!(text.len() > kept::KEPT_MAX);
+        let meter = meter(dialect, AnswerShape::Whole, UsageChunk::Keep, Bounds::NONE);
+        let chunks: Vec<&[u8]> = text.as_bytes().chunks(60_001).collect();
+        let (sent, seen) = through(meter, &chunks);
+        assert!(sent == text);
+        seen
+    };
+    let usage = r#"[]],"model":"m","usage":{"prompt_tokens":8,"completion_tokens":2}}"#;
+    let seen = run(Dialect::OpenAi, r#"{"choices":["#, usage);
+    assert_eq!(
+        (seen.usage, seen.unreadable),
+        (Some(TokenUsage::plain(8, 2)), false)
+    );
+    assert_eq!(seen.model.as_deref(), Some("m"));
+    let start = r#"{"type":"message","usage":{"input_tokens":3,"output_tokens":4},"content":["#;
+    let seen = run(Dialect::Anthropic, start, "[]]}");
+    assert_eq!(seen.usage, Some(TokenUsage::plain(3, 4)));
+    // Cut, without usage, or with two of them: what it used is unknown.
+    for after in ["[]],\"usage\":{", "[]]}", "[]],\"usage\":{},\"usage\":{}}"] {
+        let seen = run(Dialect::OpenAi, r#"{"choices":["#, after);
+        assert_eq!(
+            (seen.usage, seen.unreadable),
+            (None, seen.invalid_usage.is_none())
+        );
+    }
+}
+
+#[test]
+fn a_stream_has_said_all_when_it_says_why_it_ends() {
+    let after = |dialect, text: &str| {
+        let mut meter = meter(
+            dialect,
+            AnswerShape::Stream,
+            UsageChunk::Strip,
+            Bounds::NONE,
+        );
+        meter.push(&Bytes::copy_from_slice(text.as_bytes()), &mut drop);
+        assert!(meter.is_stream());
+        meter.has_said_all()
+    };
+    let (cut, _) = OPENAI.split_once(": keep-alive").unwrap();
+    assert!(!after(Dialect::OpenAi, cut));
+    assert!(after(Dialect::OpenAi, OPENAI));
+    assert!(after(Dialect::OpenAi, "data: [DONE]\n\n"));
+    assert!(after(Dialect::OpenAi, "data: {\"error\":{}}\n\n"));
+    let (cut, _) = ANTHROPIC.split_once("event: message_delta").unwrap();
+    assert!(!after(Dialect::Anthropic, cut));
+    assert!(after(Dialect::Anthropic, ANTHROPIC));
+}
+
+#[test]
+fn an_input_that_cannot_be_is_not_booked_when_the_stream_breaks_after_it() {
+    let (start, _) = ANTHROPIC.split_once("event: content_block_start").unwrap();
+    let lie = start.replace("\"input_tokens\":25", "\"input_tokens\":5000000000");
+    let run = |tokens_in| {
+        let bounds = Bounds {
+            tokens_in,
+            tokens_out: 3,
+        };
+        let (stream, keep) = (AnswerShape::Stream, UsageChunk::Keep);
+        let meter = meter(Dialect::Anthropic, stream, keep, bounds);
+        through(meter, &[lie.as_bytes()]).1
+    };
+    let seen = run(1_000);
+    assert_eq!(seen.invalid_usage, Some(InvalidUsage::AboveBound));
+    assert_eq!((seen.usage, seen.input), (None, None));
+    // Where the request bounds no input, half a report is taken for no more than was held.
+    let seen = run(TOKENS_MAX);
+    assert_eq!(seen.invalid_usage, None);
+    let counted = seen.counted(1_000);
+    assert_eq!(counted, TokenUsage::plain(2_024, 0));
+    let not_a_count = start.replace("\"input_tokens\":25", "\"input_tokens\":-25");
+    let (_, seen) = stream(Dialect::Anthropic, UsageChunk::Keep, &not_a_count);
+    assert_eq!(seen.invalid_usage, Some(InvalidUsage::NotACount));
 }
 
 fn cut<'t>(text: &'t [u8], cuts: &[prop::sample::Index]) -> Vec<&'t [u8]> {

@@ -22,7 +22,11 @@ const TOOLS_TOKENS: u64 = 2_048;
 
 /// Input that a provider may report beyond the bound of a hold and still be believed: the marks
 /// that a chat template puts around a very short text.
-const TEMPLATE_TOKENS: u64 = 1_024;
+pub(crate) const TEMPLATE_TOKENS: u64 = 1_024;
+
+/// The same under a hard cap, where nothing beyond the hold is believed, so that it has to be
+/// held: room for every chat template that is known, and little beside even a small limit.
+const CAPPED_TEMPLATE_TOKENS: u64 = 256;
 
 /// What a provider's reported usage may not exceed, because the request makes more impossible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +62,20 @@ impl RequestFacts {
             .min(TOKENS_MAX)
     }
 
+    /// Whether the book's prices are those that the provider will charge. A caller can ask for a
+    /// dearer kind of service (`service_tier`, `speed`, `inference_geo`) whose factor no price
+    /// book has; only what is known to cost the usual or less counts as usual.
+    pub const fn is_standard_priced(&self) -> bool {
+        self.standard_priced
+    }
+
+    /// Whether the provider runs tools of its own in the call, which it charges by use and not by
+    /// token: nothing in the request bounds that.
+    #[must_use]
+    pub fn has_unpriced_tools(&self) -> bool {
+        self.parts.tools == Tools::Provider
+    }
+
     /// The most output tokens of each answer: what the request names, else the integration's
     /// default and not above the model's maximum. Nothing for what has no output.
     #[must_use]
@@ -90,7 +108,7 @@ impl RequestFacts {
             });
         }
         let each = self.output_allowance(config, prices);
-        let tokens_in = self.input_bound();
+        let tokens_in = self.held_input(config);
         let tokens_out = self.all_output(each).ok_or(self.unbookable())?;
         if tokens_in.saturating_add(tokens_out) > TOKENS_MAX {
             return Err(self.unbookable());
@@ -121,7 +139,7 @@ impl RequestFacts {
             let each = self.output_allowance(config, prices);
             let tokens_out = self.all_output(each).unwrap_or(TOKENS_MAX);
             return Bounds {
-                tokens_in: self.input_bound(),
+                tokens_in: self.held_input(config),
                 tokens_out,
             };
         }
@@ -134,6 +152,16 @@ impl RequestFacts {
             tokens_in,
             tokens_out: named.unwrap_or(TOKENS_MAX),
         }
+    }
+
+    /// The input tokens that are held.
+    fn held_input(&self, config: &IntegrationConfig) -> u64 {
+        let template = if config.hard_cap {
+            CAPPED_TEMPLATE_TOKENS
+        } else {
+            0
+        };
+        self.input_bound().saturating_add(template).min(TOKENS_MAX)
     }
 
     /// The classes that the input may be of, the plain one first.

@@ -12,7 +12,7 @@ use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Members, RequestError};
-use crate::json::{skip_space_back, value_after};
+use crate::json::{skip_space_back, value_after, values_named};
 use crate::operation::Operation;
 
 /// Who runs the tools that a request offers.
@@ -51,6 +51,7 @@ struct Needles {
     file: Finder<'static>,
     document: Finder<'static>,
     upload: Finder<'static>,
+    audio: Finder<'static>,
     cache_control: Finder<'static>,
     escape: Finder<'static>,
     /// How the types of tools begin that a provider runs itself.
@@ -64,6 +65,7 @@ static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     file: Finder::new(b"\"file\""),
     document: Finder::new(b"\"document\""),
     upload: Finder::new(b"\"container_upload\""),
+    audio: Finder::new(b"\"audio\""),
     cache_control: Finder::new(b"\"cache_control\""),
     escape: Finder::new(b"\\u00"),
     provider_tools: [
@@ -80,7 +82,9 @@ impl Parts {
         }
         let mut parts = Self {
             cache_control: NEEDLES.cache_control.find(body).is_some(),
-            audio: members.audio.present().is_some(),
+            // Of the request itself, or an earlier answer of a message: `"audio": {"id": …}`.
+            audio: members.audio.present().is_some()
+                || values_named(body, &NEEDLES.audio).any(|value| value.starts_with(b"{")),
             prediction: members.prediction.present().is_some(),
             tools: tools(members),
             ..Self::default()

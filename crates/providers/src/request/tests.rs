@@ -273,6 +273,78 @@ fn under_a_hard_cap_no_usage_beyond_the_hold_is_believed() {
 }
 
 #[test]
+fn under_a_hard_cap_the_marks_of_a_chat_template_are_held_and_believed() {
+    let capped = IntegrationConfig {
+        hard_cap: true,
+        ..config()
+    };
+    let facts = chat(r#"{"max_tokens":1,"messages":[]}"#).unwrap();
+    let bounds = facts.bounds(&capped, None);
+    assert_eq!(bounds.tokens_in, facts.input_bound() + 256);
+    let held = |config: &IntegrationConfig| facts.ask(config, Some(&prices())).unwrap();
+    let (capped, usual) = (held(&capped), held(&config()));
+    assert_eq!(capped.tokens() - usual.tokens(), 256);
+    assert!(capped.cost > usual.cost);
+}
+
+#[test]
+fn a_service_that_costs_more_than_usual_is_known_as_such() {
+    let table = [
+        (r#"{"model":"a"}"#, true),
+        (r#"{"service_tier":null,"speed":null}"#, true),
+        (r#"{"service_tier":"auto"}"#, true),
+        (r#"{"service_tier":"default"}"#, true),
+        (r#"{"service_tier":"standard_only"}"#, true),
+        (r#"{"service_tier":"flex"}"#, true),
+        (r#"{"speed":"standard","inference_geo":"global"}"#, true),
+        (r#"{"service_tier":"priority"}"#, false),
+        (r#"{"service_tier":"\u0070riority"}"#, false),
+        (r#"{"service\u005ftier":"priority"}"#, false),
+        (r#"{"service_tier":1}"#, false),
+        (r#"{"service_tier":{"x":"auto"}}"#, false),
+        (r#"{"speed":"fast"}"#, false),
+        (r#"{"inference_geo":"us"}"#, false),
+        (r#"{"metadata":{"speed":"fast"}}"#, true),
+    ];
+    for (body, standard) in table {
+        for operation in [Operation::ChatCompletions, Operation::Messages] {
+            let facts = RequestFacts::read(operation, body.as_bytes()).unwrap();
+            assert_eq!(facts.is_standard_priced(), standard, "{body}");
+        }
+    }
+    let twice = r#"{"service_tier":"auto","service_tier":"priority"}"#;
+    assert_eq!(chat(twice), Err(RequestError::Duplicate("service_tier")));
+}
+
+#[test]
+fn only_tools_that_the_provider_runs_itself_are_unpriced() {
+    let table = [
+        (r#"{"model":"a"}"#, false),
+        (r#"{"tools":[{"type":"function","name":"look"}]}"#, false),
+        (r#"{"tools":[{"type":"web_search_20250305"}]}"#, true),
+        (r#"{"web_search_options":{}}"#, true),
+    ];
+    for (body, unpriced) in table {
+        assert_eq!(chat(body).unwrap().has_unpriced_tools(), unpriced, "{body}");
+    }
+}
+
+#[test]
+fn an_earlier_answer_in_audio_is_held_at_the_price_of_audio() {
+    let cost = |body: &str| {
+        let ask = chat(body).unwrap().ask(&config(), Some(&prices()));
+        let input = i64::try_from(body.len()).unwrap();
+        ask.unwrap().cost.unwrap().get() / input
+    };
+    let with = |audio: &str| {
+        format!(r#"{{"max_tokens":0,"messages":[{{"role":"assistant","audio":{audio}}}]}}"#)
+    };
+    assert_eq!(cost(&with(r#"{"id":"audio_1"}"#)), 40_000);
+    assert_eq!(cost(&with("null")), 2_000);
+    assert_eq!(cost(&with(r#""\"audio\":{""#)), 2_000);
+}
+
+#[test]
 fn absurd_requests_are_refused_and_never_wrap() {
     let most = TOKENS_MAX;
     let facts = chat(&format!(r#"{{"max_tokens":{most},"n":1024}}"#)).unwrap();

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use tollgate_core::config::IntegrationConfig;
 
 use super::*;
-use crate::{AnswerShape, Bounds, End, ErrorBody, Failure, Matched, MeterPlan, Observed};
+use crate::{
+    AnswerShape, Bounds, End, ErrorBody, Failure, FailureKind, Matched, MeterPlan, Observed,
+};
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -187,9 +189,11 @@ impl Played {
     }
 
     fn write_failure(&self, text: &mut String, failure: Failure) {
-        let body = if failure.passes_through() {
-            fs::read(self.folder.join("response.json")).unwrap().into()
-        } else {
+        let is_ours = matches!(
+            failure.kind,
+            FailureKind::CredentialRefused | FailureKind::Redirect
+        );
+        let body = if is_ours {
             self.matched.dialect.error_body(&ErrorBody {
                 status: StatusCode::BAD_GATEWAY,
                 error_type: None,
@@ -199,6 +203,8 @@ impl Played {
                 tollgate: None,
                 request_id: "req_1",
             })
+        } else {
+            fs::read(self.folder.join("response.json")).unwrap().into()
         };
         writeln!(text, "=== failed\n{} {:?}", failure.code(), failure.billed).unwrap();
         writeln!(text, "{}", String::from_utf8_lossy(&body).trim_end()).unwrap();

@@ -48,13 +48,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         output::say("a Tollgate is running here: its store is left as it is");
         None
     } else {
-        // No call is made here, and the journal may be another process's.
-        let journal = tempfile::tempdir()?;
-        settings.app.journal_dir = Some(journal.path().to_owned());
-        let app = wire::start_app(&settings, ring).await?;
-        let operator_key = first_operator_key(&app).await;
-        app.stop().await;
-        operator_key?
+        set_up_store(&mut settings, ring).await?
     };
     let told = |written: Written| {
         if written == Written::Anew {
@@ -144,6 +138,17 @@ pub(super) fn console(app: &App) -> Context {
         request_id: None,
         now: app.now(),
     }
+}
+
+/// Makes the tables and the first operator key, if there is none.
+async fn set_up_store(settings: &mut Settings, ring: KeyRing) -> Result<Option<String>, Failure> {
+    // No call is made here, and the journal may be another process's.
+    let journal = tempfile::tempdir()?;
+    settings.app.journal_dir = Some(journal.path().to_owned());
+    let app = wire::start_app(settings, ring).await?;
+    let operator_key = first_operator_key(&app).await;
+    app.stop().await;
+    operator_key
 }
 
 /// Makes the first operator key; none when a live one is there.

@@ -1,0 +1,118 @@
+//! Admission and settlement, on a whole application with a clock of its own.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use tollgate_app::metering::{CallFacts, Ending, Hold, NotAdmitted};
+use tollgate_app::testing::{MODEL, World};
+use tollgate_app::usage::{UsageFilter, UsageRow};
+use tollgate_core::hold::Ask;
+use tollgate_core::page::PageAsk;
+use tollgate_core::usage::UsageSource;
+use tollgate_core::{IntegrationId, Nanos, TenantId, TokenUsage};
+
+fn facts(call_id: &str) -> CallFacts {
+    CallFacts {
+        call_id: Some(call_id.parse().unwrap()),
+        session_id: None,
+        agent_id: None,
+        model: MODEL.into(),
+        ask: Ask {
+            worst: TokenUsage::plain(10, 10),
+            cost: Some(Nanos::ZERO),
+        },
+        prices: None,
+    }
+}
+
+async fn started() -> (World, TenantId, IntegrationId) {
+    let world = World::start().await;
+    let tenant = world.tenant("acme").await;
+    let id = world.integration(&tenant, "main").await;
+    (world, tenant, id)
+}
+
+async fn admit(world: &World, id: IntegrationId, call_id: &str) -> Result<Hold, NotAdmitted> {
+    let integration = world.app.directory().integration(id).unwrap();
+    world
+        .app
+        .metering()
+        .admit(&integration, facts(call_id))
+        .await
+}
+
+fn finish(hold: Hold) {
+    hold.dispatch().leave().unwrap();
+    let usage = Some((TokenUsage::plain(1, 1), UsageSource::Provider));
+    hold.settle(Ending {
+        usage,
+        ..Ending::default()
+    });
+}
+
+async fn rows(world: &World, tenant: &TenantId) -> Vec<UsageRow> {
+    world.app.books_caught_up().await;
+    let context = world.acting_on(tenant);
+    let page = world
+        .app
+        .usage_history(&context, PageAsk::default(), UsageFilter::default());
+    page.await.unwrap().rows
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_during_admission_does_not_use_its_call_id_up() {
+    let (world, _, id) = started().await;
+    let integration = world.app.directory().integration(id).unwrap();
+    {
+        let mut left = pin!(world.app.metering().admit(&integration, facts("one")));
+        let polled = left.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(
+            matches!(polled, Poll::Pending),
+            "the look-up of the id takes a turn"
+        );
+    }
+    finish(admit(&world, id, "one").await.unwrap());
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_call_id_is_taken_while_its_call_is_in_flight_and_after_it_is_booked() {
+    let (world, _, id) = started().await;
+    let hold = admit(&world, id, "one").await.unwrap();
+    let taken =
+        |again: Result<Hold, NotAdmitted>| matches!(again, Err(NotAdmitted::CallIdTaken(_)));
+    assert!(taken(admit(&world, id, "one").await));
+    finish(hold);
+    assert!(taken(admit(&world, id, "one").await));
+    world.app.books_caught_up().await;
+    assert!(taken(admit(&world, id, "one").await));
+    finish(admit(&world, id, "two").await.unwrap());
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_never_left_leaves_no_row_and_gives_its_id_back() {
+    let (world, tenant, id) = started().await;
+    drop(admit(&world, id, "one").await.unwrap());
+    finish(admit(&world, id, "one").await.unwrap());
+    assert_eq!(rows(&world, &tenant).await.len(), 1);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn an_admitted_call_that_is_dropped_after_it_left_is_charged_at_its_hold() {
+    let (world, tenant, id) = started().await;
+    let Ok(hold) = world.hold(id, TokenUsage::plain(100, 50)).await else {
+        panic!("refused")
+    };
+    hold.dispatch().leave().unwrap();
+    drop(hold);
+    let row = rows(&world, &tenant).await.remove(0);
+    assert_eq!(
+        (row.usage.tokens_in, row.usage.tokens_out, row.cost),
+        (100, 50, row.held)
+    );
+    assert_eq!(row.usage.error_code.as_deref(), Some("abandoned"));
+    world.close().await;
+}
