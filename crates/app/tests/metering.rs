@@ -1,5 +1,5 @@
 //! Admission and settlement, on a whole application with a clock of its own.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "a test may fail loudly")]
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};

@@ -311,9 +311,4 @@ impl Month<'_> {
 }
 
 #[cfg(test)]
-#[expect(
-    clippy::arithmetic_side_effects,
-    clippy::indexing_slicing,
-    reason = "tests may fail loudly"
-)]
 mod tests;

@@ -126,15 +126,12 @@ mod tests {
 
     #[test]
     fn the_table_of_roles_and_permissions_is_as_recorded() {
-        let mut table = String::new();
-        for permission in Permission::ALL {
-            let allowed: Vec<_> = Role::ALL
-                .into_iter()
-                .filter(|role| role.may(permission))
-                .map(Role::as_str)
-                .collect();
-            table.push_str(&format!("{permission:?}: {}\n", allowed.join(" ")));
-        }
+        let row = |permission: Permission| {
+            let allowed = Role::ALL.into_iter().filter(|role| role.may(permission));
+            let allowed: Vec<_> = allowed.map(Role::as_str).collect();
+            format!("{permission:?}: {}\n", allowed.join(" "))
+        };
+        let table: String = Permission::ALL.into_iter().map(row).collect();
         assert_eq!(
             table,
             "ManageTenants: operator\n\

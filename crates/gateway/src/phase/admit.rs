@@ -12,6 +12,7 @@ use crate::phase::resolve::Route;
 
 /// A call that may leave.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Admitted {
     /// One that its provider bills: its worst case is held.
     Held(Hold),
