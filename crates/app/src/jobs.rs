@@ -22,7 +22,7 @@ impl Jobs {
     /// Starts the jobs. `change` is the last change that the directory has seen.
     #[expect(
         clippy::disallowed_methods,
-        reason = "jobs are one of the three places"
+        reason = "jobs are one of the few places where tasks start"
     )]
     pub fn start(app: &Arc<App>, change: i64, refresh_seconds: u64) -> Self {
         let mut tasks = vec![tokio::spawn(keep_house(Arc::downgrade(app)))];

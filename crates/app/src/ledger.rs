@@ -104,7 +104,7 @@ impl Ledger {
     /// Starts the writer.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the ledger's writer is one of the three places"
+        reason = "the ledger's writer is one of the few places where tasks start"
     )]
     pub fn start(
         store: Store,

@@ -11,12 +11,11 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tollgate_app::App;
 use tollgate_core::IntegrationId;
-use tollgate_providers::End;
 
 use crate::config::GatewayConfig;
 use crate::flight::Cargo;
 use crate::metrics::Metrics;
-use crate::phase::settle::Outcome;
+use crate::phase::settle::{Cut, Outcome};
 
 /// Where flights go whose caller went away, and other work that no caller waits for.
 #[derive(Debug, Clone)]
@@ -132,38 +131,36 @@ impl Drop for Place {
     }
 }
 
-/// Reads one answer to its end.
+/// Reads one answer to its end, within the bounds.
 async fn drain(mut cargo: Box<Cargo>, patience: Duration, bytes_max: usize) {
-    let reading = read_on(&mut cargo, bytes_max);
-    match tokio::time::timeout(patience, reading).await {
-        Ok(Some(end)) => {
-            cargo.settle_read(end, &mut |_| {});
-        }
-        Ok(None) => {}
-        Err(_) => cargo.cancel(),
+    if tokio::time::timeout(patience, read_on(&mut cargo, bytes_max))
+        .await
+        .is_err()
+    {
+        cargo.cancel();
     }
 }
 
-/// How the answer ended; nothing when it ended before it began, and is settled.
-async fn read_on(cargo: &mut Cargo, bytes_max: usize) -> Option<End> {
+async fn read_on(cargo: &mut Cargo, bytes_max: usize) {
     if cargo.is_waiting()
         && let Err(silence) = poll_fn(|cx| cargo.poll_head(cx)).await
     {
         cargo.settle(Outcome::of_silence(silence));
-        return None;
+        return;
     }
     let mut bytes: usize = 0;
-    loop {
+    let cut = loop {
         match poll_fn(|cx| cargo.poll_piece(cx)).await {
             Some(Ok(piece)) => {
                 bytes = bytes.saturating_add(piece.len());
                 cargo.meter(piece, &mut |_| {});
                 if bytes > bytes_max {
-                    return Some(End::Broken);
+                    break Some(Cut::CallerGone);
                 }
             }
-            Some(Err(_)) => return Some(End::Broken),
-            None => return Some(End::Clean),
+            None if cargo.has_said_all() => break None,
+            Some(Err(_)) | None => break Some(Cut::Broken),
         }
-    }
+    };
+    cargo.settle_read(cut, &mut |_| {});
 }

@@ -17,7 +17,7 @@ use tollgate_providers::{AnswerShape, End, Failure, Meter, MeterPlan, Operation,
 use crate::config::GatewayConfig;
 use crate::drain::Drains;
 use crate::phase::admit::Admitted;
-use crate::phase::settle::{self, Outcome};
+use crate::phase::settle::{self, Cut, Outcome};
 
 /// A call in flight; dropping it before it is settled hands it over to be read on.
 #[derive(Debug)]
@@ -203,14 +203,19 @@ impl Cargo {
     }
 
     /// Ends the call with what was read of its answer; what was held back of it comes out.
-    pub(crate) fn settle_read(&mut self, end: End, out: &mut impl FnMut(Bytes)) -> Option<Settled> {
+    pub(crate) fn settle_read(
+        &mut self,
+        cut: Option<Cut>,
+        out: &mut impl FnMut(Bytes),
+    ) -> Option<Settled> {
+        let end = cut.map_or(End::Clean, |_| End::Broken);
         let outcome = match std::mem::replace(&mut self.reading, Reading::Unopened) {
             Reading::Metered(meter) => {
                 let observed = meter.finish(end, out);
                 Outcome::Observed {
                     observed,
                     input_bound: self.recipe.input_bound,
-                    end,
+                    cut,
                 }
             }
             Reading::Failed(failure) => Outcome::Failed(failure),
@@ -230,7 +235,7 @@ impl Cargo {
         if self.is_waiting() {
             self.settle(Outcome::Unknown("caller_gone"));
         } else {
-            self.settle_read(End::Broken, &mut |_| {});
+            self.settle_read(Some(Cut::CallerGone), &mut |_| {});
         }
     }
 

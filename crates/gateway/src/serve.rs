@@ -35,7 +35,7 @@ pub struct Server {
 /// Serves the data plane on `listener` until told to stop.
 #[expect(
     clippy::disallowed_methods,
-    reason = "serving is one of the three places"
+    reason = "serving is one of the few places where tasks start"
 )]
 pub fn serve(
     app: Arc<App>,

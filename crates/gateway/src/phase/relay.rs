@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{Response, StatusCode};
 use tollgate_app::metering::Settled;
-use tollgate_providers::{AnswerShape, Dialect, End, ErrorBody, FailureKind};
+use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind};
 
 use crate::answer::{Answer, Desk, Origin};
 use crate::error::Refused;
@@ -17,6 +17,7 @@ use crate::exchange::Gateway;
 use crate::flight::{Flight, Silence};
 use crate::headers;
 use crate::phase::forward::{Landed, silent};
+use crate::phase::settle::Cut;
 
 /// The answer's end could not be reached: the connection is to be aborted, because SDKs take a
 /// clean end for success.
@@ -112,7 +113,7 @@ fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Res
     };
     landed
         .flight
-        .land(|cargo| cargo.settle_read(End::Clean, &mut |_| {}));
+        .land(|cargo| cargo.settle_read(None, &mut |_| {}));
     Err(refused.never_again())
 }
 
@@ -145,10 +146,10 @@ impl Relay {
                 }
                 None => {
                     self.stage = Stage::Over;
-                    return Ok(self.land(End::Clean));
+                    return Ok(self.land(None));
                 }
                 Some(Err(silence)) => {
-                    self.land(End::Broken);
+                    self.land(Some(Cut::Broken));
                     return Err(silent(silence, gateway));
                 }
             }
@@ -196,10 +197,10 @@ impl Relay {
         }
     }
 
-    fn land(&mut self, end: End) -> Option<Settled> {
+    fn land(&mut self, cut: Option<Cut>) -> Option<Settled> {
         let out = &mut self.out;
         self.flight
-            .land(|cargo| cargo.settle_read(end, &mut |piece| out.push_back(piece)))
+            .land(|cargo| cargo.settle_read(cut, &mut |piece| out.push_back(piece)))
             .flatten()
     }
 
@@ -212,7 +213,7 @@ impl Relay {
         {
             self.break_off(Silence::Broke);
         } else {
-            self.land(End::Clean);
+            self.land(None);
             self.stage = Stage::Over;
         }
     }
@@ -220,7 +221,7 @@ impl Relay {
     /// Ends an answer that cannot be brought to its end: a stream with the vendor's error event,
     /// and any with an aborted connection.
     fn break_off(&mut self, silence: Silence) {
-        self.land(End::Broken);
+        self.land(Some(Cut::Broken));
         self.stage = Stage::Breaking;
         if self.shape != AnswerShape::Stream {
             return;

@@ -3,10 +3,28 @@
 use tollgate_app::metering::{Ending, Settled};
 use tollgate_core::TokenUsage;
 use tollgate_core::usage::UsageSource;
-use tollgate_providers::{Billed, End, Failure, Observed};
+use tollgate_providers::{Billed, Failure, Observed};
 
 use crate::flight::Silence;
 use crate::phase::admit::Admitted;
+
+/// Why an answer was not read to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// The provider broke it off, or paused for too long.
+    Broken,
+    /// Its caller went away, and it was not to be read on, or not any further.
+    CallerGone,
+}
+
+impl Cut {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Broken => "upstream_broken",
+            Self::CallerGone => "caller_gone",
+        }
+    }
+}
 
 /// How a call ended, as far as the gateway saw.
 #[derive(Debug)]
@@ -17,8 +35,8 @@ pub(crate) enum Outcome {
         observed: Observed,
         /// The most input tokens that the request can have had.
         input_bound: u64,
-        /// Whether it ended by itself.
-        end: End,
+        /// Why it did not end by itself, if it did not.
+        cut: Option<Cut>,
     },
     /// The provider answered with an error.
     Failed(Failure),
@@ -52,8 +70,8 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
         Outcome::Observed {
             observed,
             input_bound,
-            end,
-        } => read(&observed, input_bound, end),
+            cut,
+        } => read(&observed, input_bound, cut),
         Outcome::Failed(failure) => Ending {
             usage: match failure.billed {
                 Billed::No => Some((TokenUsage::NONE, UsageSource::Provider)),
@@ -72,7 +90,7 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
 
 /// The usage that the provider reported; else what was counted. A lie is charged as held, and so
 /// is an answer that could not be read, of which nothing was counted.
-fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
+fn read(observed: &Observed, input_bound: u64, cut: Option<Cut>) -> Ending {
     if let Some(invalid) = &observed.invalid_usage {
         return Ending {
             usage: None,
@@ -94,7 +112,7 @@ fn read(observed: &Observed, input_bound: u64, end: End) -> Ending {
             ),
         };
     }
-    let cut = (end == End::Broken).then_some("upstream_broken");
+    let cut = cut.map(Cut::code);
     let usage = match observed.usage {
         Some(usage) => (usage, UsageSource::Provider),
         None => (observed.counted(input_bound), UsageSource::Counted),
@@ -119,12 +137,12 @@ mod tests {
 
     #[test]
     fn an_answer_that_could_not_be_read_is_charged_as_held_however_it_ended() {
-        for end in [End::Clean, End::Broken] {
+        for cut in [None, Some(Cut::Broken), Some(Cut::CallerGone)] {
             let unread = Observed {
                 unreadable: true,
                 ..Observed::default()
             };
-            let ending = read(&unread, 100, end);
+            let ending = read(&unread, 100, cut);
             assert_eq!(ending.usage, None);
             assert_eq!(ending.error_code.as_deref(), Some("usage_unreadable"));
         }
@@ -133,7 +151,7 @@ mod tests {
             complete: true,
             ..Observed::default()
         };
-        let ending = read(&read_without_usage, 100, End::Clean);
+        let ending = read(&read_without_usage, 100, None);
         let counted = (TokenUsage::plain(100, 5), UsageSource::Counted);
         assert_eq!((ending.usage, ending.error_code), (Some(counted), None));
     }
