@@ -145,7 +145,7 @@ async fn a_budget_is_not_passed_by_a_nano_dollar_across_kills() {
     let tenant = world.tenant().await;
     let config = json!({"hard_cap": true, "default_max_output_tokens": 100});
     let integration = tenant
-        .openai(&json!({"budget_limit_cents": 1, "config": config}))
+        .openai(&json!({"budget_limit_cents": 2, "config": config}))
         .await;
     for _ in 0..6 {
         let stop = Arc::new(AtomicBool::new(false));
@@ -166,8 +166,8 @@ async fn a_budget_is_not_passed_by_a_nano_dollar_across_kills() {
     };
     let settled = integration.used_nanos().await;
     assert!(
-        (9_000_000..=10_000_000).contains(&settled),
-        "{settled} of 10,000,000 nano-dollars"
+        (19_000_000..=20_000_000).contains(&settled),
+        "{settled} of 20,000,000 nano-dollars"
     );
     let rows = world.close().await;
     assert_eq!(rows.iter().map(|row| row.cost_nanos).sum::<i64>(), settled);
