@@ -9,8 +9,7 @@ use crate::app::App;
 use crate::error::AppError;
 
 /// What an admin reads on an integration whose credential its provider refuses.
-const CREDENTIAL_REFUSED: &str =
-    "credentials_invalid: the provider refuses the credential (401); replace it";
+const CREDENTIAL_REFUSED: &str = "credentials_invalid: the provider refuses the credential (401)";
 
 impl App {
     /// Takes an integration out of service because its provider refuses its credential, unless it

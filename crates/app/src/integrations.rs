@@ -236,8 +236,8 @@ fn in_error(what: &str) -> AppError {
     AppError::Conflict {
         code: "integration_in_error",
         message: format!(
-            "an integration in error cannot be {what}: its provider refused it. Remove the cause \
-             (replace the credential if that was refused); it leaves error when a health probe passes"
+            "an integration in error cannot be {what}: its provider refused its credential. Delete \
+             it and create it anew with the right credential; its name is free again then"
         ),
     }
 }

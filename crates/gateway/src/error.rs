@@ -189,7 +189,7 @@ fn message(refusal: &Refusal) -> String {
             "the integration is out of service: its admin must look at it".to_owned()
         }
         ReasonCode::CredentialsInvalid => {
-            "the provider refuses the integration's credential: its admin must replace it"
+            "the provider refuses the integration's credential: its admin must set it up anew"
                 .to_owned()
         }
         ReasonCode::ProviderUnreachable => "the provider cannot be reached".to_owned(),

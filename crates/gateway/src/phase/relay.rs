@@ -100,7 +100,7 @@ fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Res
             Refused::new(
                 StatusCode::BAD_GATEWAY,
                 "upstream_auth_failed",
-                "the provider refuses the integration's credential: its admin must replace it"
+                "the provider refuses the integration's credential: its admin must set it up anew"
                     .to_owned(),
             )
         }
