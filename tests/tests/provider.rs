@@ -85,7 +85,12 @@ async fn a_provider_that_refuses_the_stored_credential_is_not_the_callers_fault(
         });
         let record = record.await;
         assert_eq!(record["health_state"], "failing", "{record}");
-        let next = tenant.caller.post(path, &[], body.to_string()).await;
+        // What the store knows is in force on the node a moment later.
+        let refused = until("calls refused", async || {
+            let next = tenant.caller.post(path, &[], body.to_string()).await;
+            (next.status != 502).then_some(next)
+        });
+        let next = refused.await;
         assert_eq!(next.status, 403, "{}", next.text());
         assert!(next.text().contains("integration_error"), "{}", next.text());
         assert_eq!(next.header("x-should-retry"), "false");
