@@ -1,7 +1,7 @@
 //! A small client of the control plane: one request, its JSON, and what its failure means.
 
 use std::io::{self, IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -107,8 +107,7 @@ impl Client {
                 ));
             }
             (Some(_), _) => read_secret("Access key: ")?,
-            (None, Some(path)) => std::fs::read_to_string(path)
-                .map_err(|error| Failure::file("read the key from", path, &error))?,
+            (None, Some(path)) => read_key_file(path)?,
             (None, None) => environment::read(KEY_VARIABLE).ok_or_else(|| {
                 Failure::new(
                     Exit::Denied,
@@ -272,6 +271,18 @@ impl Client {
     }
 }
 
+fn read_key_file(path: &Path) -> Result<String, Failure> {
+    let key = std::fs::read_to_string(path)
+        .map_err(|error| Failure::file("read the key from", path, &error).with(Exit::Usage))?;
+    if key.trim().is_empty() {
+        let path = path.display();
+        return Err(Failure::usage(format_args!(
+            "there is no access key in {path}: the file is empty"
+        )));
+    }
+    Ok(key)
+}
+
 /// Reads a secret from standard input, or asks for it without showing it.
 pub fn read_secret(prompt: &str) -> Result<String, Failure> {
     let mut text = String::new();
@@ -341,6 +352,10 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
     let detail = problem.get("detail").and_then(Value::as_str);
     let message = match detail {
+        // The control plane tells every refusal with a detail.
+        None if status == StatusCode::NOT_FOUND => "this is not a control plane; it is usually \
+             the port after the gateway's: give its --url, or set TOLLGATE_ADMIN_URL"
+            .to_owned(),
         Some(detail) if detail.contains("x-tollgate-tenant") => {
             format!("{detail} (on the command line: --tenant TENANT)")
         }
@@ -389,6 +404,9 @@ mod tests {
             failure,
             Failure::new(Exit::NotFound, "there is no such key")
         );
+        let gateways = br#"{"error":{"code":"unknown_path","message":"there is no such path"}}"#;
+        let failure = refusal(StatusCode::NOT_FOUND, gateways);
+        assert!(failure.message.contains("not a control plane"), "{failure}");
         let failure = refusal(StatusCode::INTERNAL_SERVER_ERROR, body);
         assert_eq!(failure.message, "there is no such key (request r-1)");
         assert!(

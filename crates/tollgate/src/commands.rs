@@ -47,12 +47,12 @@ pub async fn run(command: Command) -> Result<(), Failure> {
 
 fn of_replay(error: &ReplayError) -> Failure {
     let exit = match error {
-        ReplayError::NoKey => Exit::Denied,
-        ReplayError::Option(_) => Exit::Usage,
-        ReplayError::Plan(_)
-        | ReplayError::Io(_)
-        | ReplayError::Broken(_)
-        | ReplayError::CallsFailed { .. } => Exit::Failure,
+        ReplayError::NoKey | ReplayError::Denied(_) => Exit::Denied,
+        ReplayError::Option(_) | ReplayError::Plan(_) => Exit::Usage,
+        ReplayError::Unreachable { .. } => Exit::Unreachable,
+        ReplayError::Io(_) | ReplayError::Broken(_) | ReplayError::CallsFailed { .. } => {
+            Exit::Failure
+        }
     };
     Failure::new(exit, error.to_string())
 }

@@ -76,6 +76,12 @@ impl Failure {
         }
     }
 
+    /// The same failure, told with another code.
+    #[must_use]
+    pub fn with(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Says what was being done to which file when reading or writing failed.
     pub fn file(doing: &str, path: &std::path::Path, error: &io::Error) -> Self {
         Self::plain(format_args!("cannot {doing} {}: {error}", path.display()))

@@ -59,6 +59,15 @@ pub enum ReplayError {
     /// A task of the replay ended before its calls did.
     #[error("the replay broke off: {0}")]
     Broken(#[from] tokio::task::JoinError),
+    /// No call got an answer.
+    #[error("{url} cannot be reached: is a gateway running there, and is --url right?")]
+    Unreachable {
+        /// Where the calls were sent.
+        url: String,
+    },
+    /// The gateway refused the key for every call; what it said.
+    #[error("{0}")]
+    Denied(String),
     /// The trace was replayed, but not all calls were answered with success.
     #[error("{failed} of {calls} calls failed; the bill says how")]
     CallsFailed {

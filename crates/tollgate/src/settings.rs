@@ -166,11 +166,20 @@ impl Settings {
                     return Err(Failure::usage(message));
                 }
             },
-            Err(error) => return Err(Failure::file("read", &path, &error)),
+            Err(error) => return Err(Failure::file("read", &path, &error).with(Exit::Usage)),
         };
         let file = text.as_deref().map(|text| (path.as_path(), text));
         let read = Self::read(file, environment::settings(), flags);
-        read.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))
+        let settings = read.map_err(|mistakes| Failure::new(Exit::Usage, mistakes.to_string()))?;
+        // One of them may be a default here, which has no place to tell.
+        if is_same(settings.gateway_address(), settings.admin_address()) {
+            return Err(Failure::usage(format_args!(
+                "the gateway and the control plane cannot both listen on {}: give gateway.listen \
+                 or admin.listen another port",
+                settings.gateway_address()
+            )));
+        }
+        Ok(settings)
     }
 
     /// Reads every layer but the file.
@@ -205,6 +214,12 @@ impl Settings {
         let top: Top = layers.own("");
         let gateway_listen: Listen = layers.own("gateway");
         let admin_listen: Listen = layers.own("admin");
+        if let (Some(gateway), Some(admin)) = (gateway_listen.listen, admin_listen.listen)
+            && is_same(gateway, admin)
+        {
+            let reason = "the gateway listens there too: give another port";
+            layers.refuse("admin", "listen", reason);
+        }
         let vault: VaultSettings = layers.of_crate("vault");
         let settings = Self {
             folder: top
@@ -273,6 +288,13 @@ struct Listen {
 #[serde(default, deny_unknown_fields)]
 struct VaultSettings {
     key_file: Option<SecretReference>,
+}
+
+/// Whether two listeners would be in each other's way.
+fn is_same(one: SocketAddr, other: SocketAddr) -> bool {
+    let meets =
+        |one: SocketAddr, other: SocketAddr| one.ip() == other.ip() || one.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (meets(one, other) || meets(other, one))
 }
 
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {

@@ -41,12 +41,20 @@ impl TryFrom<String> for Level {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match EnvFilter::try_new(&text) {
-            Ok(_) if !text.is_empty() => Ok(Self(text)),
+            Ok(_) if text.split(',').all(is_directive) => Ok(Self(text)),
             _ => Err(
                 "give error, warn, info, debug or trace, or levels by crate: info,tollgate_app=debug",
             ),
         }
     }
+}
+
+/// Whether a part of a level says one. The reader of filters takes any lone word for the name of
+/// a crate, so that a level with a typing mistake would turn everything on.
+fn is_directive(part: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+    LEVELS.contains(&level.trim().to_ascii_lowercase().as_str())
 }
 
 /// How the log's lines look.

@@ -9,9 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tollgate_app::journal::JournalError;
 use tollgate_app::{App, AppError, AppParts};
 use tollgate_core::NodeId;
 use tollgate_core::clock::{Clock, SystemClock};
+use tollgate_core::page::PageAsk;
 use tollgate_core::price::book::PriceBook;
 use tollgate_gateway::{Metrics, Server};
 use tollgate_store::{OpenStore, Store, StoreError};
@@ -24,6 +26,9 @@ use crate::telemetry::Telemetry;
 
 /// The file in the data directory that says which node this is.
 const NODE_FILE: &str = "node-id";
+
+/// The file in the data directory that says which key file its store belongs to; no secret.
+const MARK_FILE: &str = "key-mark";
 
 /// Both listeners, taken before anything else is touched.
 #[derive(Debug)]
@@ -117,6 +122,10 @@ pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure
 pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
     let clock = Arc::new(SystemClock::start());
     let store = open_store(settings, clock.as_ref()).await?;
+    let mark = ring.pepper_mark();
+    write_private(&settings.folder.join(MARK_FILE), |out| {
+        writeln!(out, "{mark}")
+    })?;
     let prices = PriceBook::bundled().map_err(Failure::plain)?;
     let parts = AppParts {
         store,
@@ -128,7 +137,9 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
         journal_dir: settings.folder.join("journal"),
         config: settings.app.clone(),
     };
-    App::start(parts).await.map_err(|error| of_app(&error))
+    // Boxed, because it is large and whoever waits for it would be too.
+    let app = Box::pin(App::start(parts)).await;
+    app.map_err(|error| of_app(&error))
 }
 
 async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Failure> {
@@ -164,21 +175,64 @@ pub async fn is_store_taken(settings: &Settings) -> Result<bool, Failure> {
     }
 }
 
-/// Reads the master keys, or says how to make some.
+/// Whether the store has keys or tenants already, so that another master key would not fit it.
+pub async fn is_store_in_use(settings: &Settings) -> Result<bool, Failure> {
+    let store = open_store(settings, &SystemClock::start()).await?;
+    let operator = store.operator();
+    let found = async {
+        if !operator.list_operator_keys().await?.is_empty() {
+            return Ok(true);
+        }
+        let tenants = operator.list_tenants(PageAsk::default()).await?;
+        Ok(!tenants.rows.is_empty())
+    };
+    let found: Result<bool, StoreError> = found.await;
+    store.close().await;
+    found.map_err(|error| of_store(&error))
+}
+
+/// Reads the master keys, or says how to make some; others than the data directory was begun
+/// with are refused.
 pub fn key_ring(settings: &Settings) -> Result<KeyRing, Failure> {
     let reference = settings.key_reference();
     if let SecretReference::File(path) = &reference
         && !path.exists()
     {
         let path = path.display();
+        let advice = if settings.folder.join(MARK_FILE).exists() {
+            "restore it from your backup"
+        } else {
+            "make it with `tollgate init`"
+        };
         let message = format!(
             "there is no master key file {path}, and Tollgate does not start without one: \
-             make it with `tollgate init`, or set vault.key_file"
+             {advice}, or set vault.key_file"
         );
-        return Err(Failure::plain(message));
+        return Err(Failure::usage(message));
     }
     let text = reference.read("vault.key_file")?;
-    KeyRing::parse(&text).map_err(|error| Failure::plain(format_args!("{reference}: {error}")))
+    let ring = KeyRing::parse(&text)
+        .map_err(|error| Failure::usage(format_args!("{reference}: {error}")))?;
+    check_mark(settings, &ring)?;
+    Ok(ring)
+}
+
+/// With other keys than the store's every access key would be refused, and nothing would say why.
+fn check_mark(settings: &Settings, ring: &KeyRing) -> Result<(), Failure> {
+    let path = settings.folder.join(MARK_FILE);
+    let kept = match fs::read_to_string(&path) {
+        Ok(kept) => kept,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Failure::file("read", &path, &error)),
+    };
+    if kept.trim() == ring.pepper_mark() {
+        return Ok(());
+    }
+    let (reference, path) = (settings.key_reference(), path.display());
+    Err(Failure::plain(format_args!(
+        "{reference} is not the master key file that this data directory was begun with: restore \
+         that one from your backup; if the store is new too, delete {path}"
+    )))
 }
 
 /// Makes a folder that only this user may enter, unless it is there.
@@ -277,6 +331,14 @@ pub fn of_store(error: &StoreError) -> Failure {
 
 /// What a use case says, with its exit code.
 pub fn of_app(error: &AppError) -> Failure {
+    if let AppError::Internal(cause) = error {
+        let exit = match cause.downcast_ref() {
+            Some(JournalError::InUse { .. }) => Exit::Conflict,
+            _ => Exit::Failure,
+        };
+        // There is no request here, and no log to look into: the cause is the message.
+        return Failure::new(exit, cause.to_string());
+    }
     let exit = match error {
         AppError::NotFound(_) => Exit::NotFound,
         AppError::Conflict { .. } => Exit::Conflict,
@@ -284,7 +346,5 @@ pub fn of_app(error: &AppError) -> Failure {
         AppError::Unavailable(_) => Exit::Unreachable,
         AppError::Invalid { .. } | AppError::Internal(_) => Exit::Failure,
     };
-    let cause = std::error::Error::source(error);
-    let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
-    Failure::new(exit, format!("{error}{cause}"))
+    Failure::new(exit, error.to_string())
 }

@@ -201,7 +201,7 @@ async fn nothing_is_served_without_a_master_key_and_init_makes_one_once() {
     let place = folder.path().join("data");
     let place = place.to_str().unwrap();
     let refused = run(&["serve", "--data-dir", place], &[], "").await;
-    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(refused.code, Some(2), "{refused:?}");
     assert!(refused.err.contains("tollgate init"), "{refused:?}");
     let init = ["init", "--json", "--data-dir", place];
     for is_first in [true, false] {
@@ -306,7 +306,12 @@ async fn commands_end_with_the_documented_exit_codes() {
     let gate = Gate::dev(folder.path(), &provider.url()).await;
     let openai = gate.ready["integrations"]["openai"].as_str().unwrap();
     let missing = "00000000-0000-4000-8000-000000000000";
-    let table: [(&str, &[&str], i32); 14] = [
+    let table: [(&str, &[&str], i32); 15] = [
+        (
+            "admin_key",
+            &["integration", "update", "--hard-cap", openai],
+            0,
+        ),
         ("admin_key", &["usage", "summary"], 0),
         ("admin_key", &["integration", "limits", openai, "--json"], 0),
         (
@@ -437,4 +442,156 @@ async fn completions_are_printed_for_every_shell() {
         assert_eq!(ended.code, Some(0), "{shell}");
         assert!(ended.out.contains("integration"), "{shell}");
     }
+}
+
+#[tokio::test]
+async fn a_store_in_use_gets_no_other_master_key() {
+    let (folder, other) = (tempdir().unwrap(), tempdir().unwrap());
+    let (place, elsewhere) = (folder.path().to_str().unwrap(), other.path());
+    for place in [place, elsewhere.to_str().unwrap()] {
+        let made = run(&["init", "--data-dir", place], &[], "").await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+    }
+    let key_file = folder.path().join("master.key");
+    std::fs::remove_file(&key_file).unwrap();
+    for (command, code) in [("init", 1), ("dev", 1), ("serve", 2)] {
+        let refused = run(&[command, "--data-dir", place], &[], "").await;
+        assert_eq!(refused.code, Some(code), "{refused:?}");
+        assert!(
+            refused.err.contains("restore it from your backup"),
+            "{refused:?}"
+        );
+        assert!(!key_file.exists());
+    }
+    std::fs::copy(elsewhere.join("master.key"), &key_file).unwrap();
+    for (args, code) in [
+        (["serve", "--data-dir", place].as_slice(), 1),
+        (&["serve", "--check", "--data-dir", place], 8),
+        (
+            &["doctor", "--data-dir", place, "--url", "http://127.0.0.1:1"],
+            8,
+        ),
+    ] {
+        let refused = run(args, &[], "").await;
+        assert_eq!(refused.code, Some(code), "{refused:?}");
+        let said = format!("{}{}", refused.out, refused.err);
+        assert!(said.contains("begun with"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn init_makes_the_settings_file_that_the_environment_names() {
+    let folder = tempdir().unwrap();
+    let file = folder.path().join("named.toml");
+    let env = [("TOLLGATE_CONFIG", file.to_str().unwrap())];
+    let place = folder.path().join("data");
+    let made = run(&["init", "--data-dir", place.to_str().unwrap()], &env, "").await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    assert!(file.exists() && !place.join("tollgate.toml").exists());
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_ends_with_the_code_of_usage() {
+    let folder = tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (missing, empty, trace) = (path("missing"), path("empty"), path("trace.csv"));
+    std::fs::write(&empty, "\n").unwrap();
+    std::fs::write(&trace, "a,b\n1,2\n").unwrap();
+    let key = [
+        ("TOLLGATE_KEY", "tg_x"),
+        ("TOLLGATE__VAULT__KEY_FILE", "env:NOT_SET"),
+    ];
+    for args in [
+        ["usage", "summary", "--key-file", &missing],
+        ["usage", "summary", "--key-file", &empty],
+        ["serve", "--config", &missing, "--json"],
+        ["serve", "--json", "--data-dir", &missing],
+        ["replay", &trace, "--url", "http://127.0.0.1:1"],
+        ["simulate", "--json", "--error-rate", "2"],
+        ["simulate", "--json", "--error-status", "200"],
+    ] {
+        let refused = run(&args, &key, "").await;
+        assert_eq!(refused.code, Some(2), "{args:?}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_that_no_call_survives_says_why() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let trace = folder.path().join("trace.csv");
+    let rows = "TIMESTAMP,ContextTokens,GeneratedTokens\n2026-01-01 00:00:00,1,1\n";
+    std::fs::write(&trace, rows).unwrap();
+    let gate = Gate::dev(&folder.path().join("data"), &provider.url()).await;
+    let wrong = [("TOLLGATE_KEY", "tg_call_wrong")];
+    for (url, code) in [("http://127.0.0.1:1", 7), (gate.told("url"), 4)] {
+        let args = ["replay", trace.to_str().unwrap(), "--url", url];
+        let ended = run(&args, &wrong, "").await;
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+    }
+    let asked = gate
+        .command(
+            "admin_key",
+            &["usage", "summary", "--url", gate.told("url")],
+            "",
+        )
+        .await;
+    assert!(asked.err.contains("not a control plane"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn what_is_printed_leads_on() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let gate = Gate::dev(folder.path(), &provider.url()).await;
+    let args = [
+        "integration",
+        "create",
+        "third",
+        "--provider-type",
+        "openai",
+        "--credential",
+        "-",
+        "--tenant",
+        "demo",
+    ];
+    let made = gate.command("operator_key", &args, "sk-0123456789").await;
+    assert!(made.err.contains(" --tenant demo`"), "{made:?}");
+    text(gate.call("/v1/chat/completions", &chat(1)).await).await;
+    let history = gate.command("admin_key", &["usage", "history"], "").await;
+    let openai = gate.ready["integrations"]["openai"].as_str().unwrap();
+    assert!(
+        history.out.contains("INTEGRATION") && history.out.contains(openai),
+        "{history:?}"
+    );
+    let verified = gate
+        .command("operator_key", &["rollup", "verify"], "")
+        .await;
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+    assert!(!verified.out.contains("balances"), "{verified:?}");
+}
+
+#[tokio::test]
+async fn a_journal_in_use_is_a_clash_and_no_internal_error() {
+    let (folder, provider) = (tempdir().unwrap(), provider().await);
+    let _gate = Gate::dev(folder.path(), &provider.url()).await;
+    let other = tempdir().unwrap();
+    let place = other.path().to_str().unwrap();
+    let made = run(&["init", "--data-dir", place], &[], "").await;
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let journal = folder.path().join("journal");
+    let env = [("TOLLGATE__APP__JOURNAL_DIR", journal.to_str().unwrap())];
+    let args = [
+        "serve",
+        "--data-dir",
+        place,
+        "--listen",
+        "127.0.0.1:0",
+        "--admin-listen",
+        "127.0.0.1:0",
+    ];
+    let refused = run(&args, &env, "").await;
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(
+        refused.err.contains("in use by another process") && !refused.err.contains("internal"),
+        "{refused:?}"
+    );
 }

@@ -56,7 +56,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
     let settings = &stage.settings;
     start_log(&settings.log, LEVEL)?;
     let listeners = listen(settings).await?;
-    init::write_key_file(settings)?;
+    init::write_key_file(settings).await?;
     let ring = wire::key_ring(settings)?;
     let app = wire::start_app(settings, ring).await?;
     let simulator = match &args.provider_url {

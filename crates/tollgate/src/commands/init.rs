@@ -18,7 +18,7 @@ use crate::wire::{self, Written};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The settings' file [default: tollgate.toml in the data directory if that is given, else here]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "TOLLGATE_CONFIG")]
     pub config: Option<PathBuf>,
     /// The folder for everything that is kept [default: tollgate-data]
     #[arg(long, value_name = "FOLDER")]
@@ -41,7 +41,7 @@ pub async fn run(args: Args) -> Result<(), Failure> {
         config: Some(file.clone()),
         ..flags
     })?;
-    let wrote_key = write_key_file(&settings)?;
+    let wrote_key = write_key_file(&settings).await?;
     let ring = wire::key_ring(&settings)?;
     let was_there = wrote_file == Written::WasThere && wrote_key == Written::WasThere;
     let operator_key = if was_there && wire::is_store_taken(&settings).await? {
@@ -114,11 +114,22 @@ fn write_settings(file: &Path, flags: &Flags) -> Result<Written, Failure> {
     })
 }
 
-/// Makes the key file that the settings name, unless it is there.
-pub(super) fn write_key_file(settings: &Settings) -> Result<Written, Failure> {
+/// Makes the key file that the settings name, unless it is there. Beside a store that is in use it
+/// is not made: nothing that the store holds would open with it.
+pub(super) async fn write_key_file(settings: &Settings) -> Result<Written, Failure> {
     let SecretReference::File(path) = settings.key_reference() else {
         return Ok(Written::WasThere);
     };
+    if path.exists() {
+        return Ok(Written::WasThere);
+    }
+    if wire::is_store_in_use(settings).await? {
+        let path = path.display();
+        return Err(Failure::plain(format_args!(
+            "the master key file is missing; restore it from your backup: the store has keys \
+             that open only with what was in {path}"
+        )));
+    }
     if let Some(folder) = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{Paging, Shown, show};
 use crate::cli::Noun;
 use crate::client::{Answer, Client, encoded, query, read_secret};
-use crate::output::{self, Column, Failure};
+use crate::output::{self, Column, Exit, Failure};
 
 const PATH: &str = "/api/v1/integrations";
 
@@ -113,7 +113,7 @@ pub struct SettingFlags {
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
     /// Write an output maximum into calls that have none, so that spending never passes the limit
-    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     hard_cap: Option<bool>,
     /// A file with the settings as a JSON object
     #[arg(long, value_name = "FILE")]
@@ -134,7 +134,7 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
             let answer = client.get(&filter.path()).await?;
             return show(&answer, noun.form, Shown::List(&COLUMNS));
         }
-        Verb::Create(new) => create(&client, new).await?,
+        Verb::Create(new) => create(&client, new, noun.remote.tenant.as_deref()).await?,
         Verb::Get(one) => client.get(&one.path("")).await?,
         Verb::Update(edit) => {
             let body = Value::Object(edit.body()?);
@@ -152,15 +152,16 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     show(&answer, noun.form, Shown::Card)
 }
 
-async fn create(client: &Client, new: &New) -> Result<Answer, Failure> {
+async fn create(client: &Client, new: &New, tenant: Option<&str>) -> Result<Answer, Failure> {
     let mut body = new.settings.body()?;
     body.insert("name".to_owned(), json!(new.name));
     body.insert("provider_type".to_owned(), json!(new.provider_type));
     let answer = client.post(PATH, Some(&Value::Object(body))).await?;
     let id = answer.json.get("id").and_then(Value::as_str);
     let id = id.unwrap_or("ID");
+    let tenant = tenant.map_or_else(String::new, |tenant| format!(" --tenant {tenant}"));
     output::say(format_args!(
-        "created; let calls through with `tollgate integration enable {id}`"
+        "created; let calls through with `tollgate integration enable {id}{tenant}`"
     ));
     Ok(answer)
 }
@@ -245,7 +246,7 @@ impl SettingFlags {
             None => Map::new(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|error| Failure::file("read", path, &error))?;
+                    .map_err(|error| Failure::file("read", path, &error).with(Exit::Usage))?;
                 serde_json::from_str(&text).map_err(|error| {
                     let (line, path) = (error.line(), path.display());
                     Failure::usage(format_args!("{path}:{line} is not a JSON object"))

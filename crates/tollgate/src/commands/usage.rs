@@ -17,8 +17,9 @@ const SUMMARY: [Column; 7] = [
     Column::number("BLOCKED", "/blocked_count"),
 ];
 
-const HISTORY: [Column; 8] = [
+const HISTORY: [Column; 9] = [
     Column::text("TIME", "/created_at"),
+    Column::text("INTEGRATION", "/integration_id"),
     Column::text("CALL", "/call_id"),
     Column::text("MODEL", "/model"),
     Column::number("IN", "/tokens_in"),

@@ -21,6 +21,9 @@ pub struct Bill {
     pub failed: u64,
     /// Calls that ended in another status, by status.
     pub refused: BTreeMap<u16, u64>,
+    /// What the first refusal said, for the message at the end; not a part of the printed bill.
+    #[serde(skip)]
+    pub first_refusal: Option<String>,
     /// Calls that got no answer, or not all of it.
     pub unreachable: u64,
     /// Attempts beyond the first of each call.
@@ -58,6 +61,7 @@ pub struct Bill {
 pub(super) struct Tally {
     ok: u64,
     refused: BTreeMap<u16, u64>,
+    first_refusal: Option<String>,
     unreachable: u64,
     retries: u64,
     sent_tokens_in: u64,
@@ -98,7 +102,12 @@ impl Tally {
                     self.tokens_out = self.tokens_out.saturating_add(usage.tokens_out);
                 }
             }
-            Ending::Answered(status) => *self.refused.entry(status.as_u16()).or_default() += 1,
+            Ending::Answered(status) => {
+                *self.refused.entry(status.as_u16()).or_default() += 1;
+                if self.first_refusal.is_none() {
+                    self.first_refusal.clone_from(&outcome.refusal);
+                }
+            }
             Ending::Unreachable => self.unreachable += 1,
         }
     }
@@ -118,6 +127,7 @@ impl Tally {
         self.latencies.extend(other.latencies);
         self.late += other.late;
         self.late_max = self.late_max.max(other.late_max);
+        self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         for (status, count) in other.refused {
             *self.refused.entry(status).or_default() += count;
         }
@@ -133,6 +143,7 @@ impl Tally {
             ok: self.ok,
             failed: calls - self.ok,
             refused: self.refused,
+            first_refusal: self.first_refusal,
             unreachable: self.unreachable,
             retries: self.retries,
             sent_tokens_in: self.sent_tokens_in,

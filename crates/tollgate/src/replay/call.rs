@@ -45,6 +45,8 @@ pub(super) struct Outcome {
     pub(super) usage: Option<Usage>,
     /// What the gateway says it cost.
     pub(super) cost: Option<Cost>,
+    /// What an answer without success says.
+    pub(super) refusal: Option<String>,
 }
 
 /// The usage of an answer.
@@ -60,6 +62,16 @@ pub(super) struct Usage {
 struct Completion {
     #[serde(default)]
     usage: Option<Usage>,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: RefusalError,
+}
+
+#[derive(Deserialize)]
+struct RefusalError {
+    message: String,
 }
 
 /// Sends calls to one place with the same headers.
@@ -78,6 +90,7 @@ struct Attempt {
     wait: Option<Duration>,
     usage: Option<Usage>,
     cost: Option<Cost>,
+    refusal: Option<String>,
 }
 
 impl Caller {
@@ -120,6 +133,7 @@ impl Caller {
                         ending,
                         usage,
                         cost,
+                        refusal,
                         ..
                     } = attempt;
                     return Outcome {
@@ -128,6 +142,7 @@ impl Caller {
                         retries: retries.into(),
                         usage,
                         cost,
+                        refusal,
                     };
                 }
             }
@@ -157,6 +172,7 @@ impl Caller {
             wait: None,
             usage: None,
             cost: None,
+            refusal: None,
         };
         match self.client.request(request).await {
             Ok(response) => answered(response).await.unwrap_or(unreachable),
@@ -179,7 +195,11 @@ async fn answered(response: Response<Incoming>) -> Option<Attempt> {
         .then(|| serde_json::from_slice::<Completion>(&body).ok()?.usage)
         .flatten();
     let cost = head.headers.get("x-tollgate-cost-usd");
+    let refusal = (!head.status.is_success())
+        .then(|| serde_json::from_slice::<Refusal>(&body).ok())
+        .flatten();
     Some(Attempt {
+        refusal: refusal.map(|refusal| refusal.error.message),
         wait: wait(head.status, &head.headers),
         ending: Ending::Answered(head.status),
         usage,

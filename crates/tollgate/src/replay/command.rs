@@ -69,7 +69,7 @@ pub async fn run_command(args: Args, env_key: Option<String>) -> Result<(), Repl
         concurrency: args.concurrency,
         integration: args.integration,
         model: args.model,
-        ..Options::new(args.url, key)
+        ..Options::new(args.url.clone(), key)
     };
     let progress = progress_bar();
     let bill = run(plan, options, &progress).await?;
@@ -81,8 +81,21 @@ pub async fn run_command(args: Args, env_key: Option<String>) -> Result<(), Repl
     } else {
         writeln!(stdout, "{bill}")?;
     }
+    let denied = bill
+        .refused
+        .keys()
+        .all(|status| matches!(status, 401 | 403));
     match bill.failed {
         0 => Ok(()),
+        failed if failed == bill.unreachable && failed == bill.calls => {
+            Err(ReplayError::Unreachable { url: args.url })
+        }
+        failed if failed == bill.calls && bill.unreachable == 0 && denied => {
+            let said = bill.first_refusal;
+            Err(ReplayError::Denied(said.unwrap_or_else(|| {
+                "the gateway refused the access key".to_owned()
+            })))
+        }
         failed => Err(ReplayError::CallsFailed {
             failed,
             calls: bill.calls,

@@ -26,6 +26,21 @@ const SECTIONS: [&str; 7] = [
 /// Settings of the program that stand beside those of a crate, in the crate's section.
 const BESIDE: [(&str, &str); 1] = [("gateway", "listen")];
 
+/// Settings of crates that mean nothing good when they are 0.
+const NOT_ZERO: [(&str, &str); 11] = [
+    ("gateway", "body_bytes_max"),
+    ("gateway", "head_seconds"),
+    ("gateway", "body_seconds"),
+    ("gateway", "write_seconds"),
+    ("gateway", "connect_seconds"),
+    ("gateway", "first_byte_seconds"),
+    ("gateway", "idle_seconds"),
+    ("gateway", "total_seconds"),
+    ("app", "journal_bytes_max"),
+    ("app", "ledger_batch_rows"),
+    ("app", "ledger_backlog_rows_max"),
+];
+
 /// All that was said so far, the weakest first.
 #[derive(Debug, Default)]
 pub(super) struct Layers {
@@ -163,6 +178,17 @@ impl Layers {
         merged.try_into().unwrap_or_default()
     }
 
+    /// Says against a setting what only shows beside others, at the place that decided it.
+    pub(super) fn refuse(&mut self, section: &str, name: &str, reason: &str) {
+        let mut said = self.values.iter().rev();
+        if let Some(said) = said.find(|said| said.section == section && said.name == name) {
+            self.mistakes.push(Mistake {
+                place: said.place.clone(),
+                reason: format!("{section}.{name}: {reason}"),
+            });
+        }
+    }
+
     /// The end: every mistake there was.
     pub(super) fn finish(mut self) -> Result<(), Mistakes> {
         self.mistakes
@@ -176,12 +202,18 @@ impl Layers {
 }
 
 impl Said {
+    fn is_zero(&self, value: &Value) -> bool {
+        let setting = (self.section.as_str(), self.name.as_str());
+        value.as_integer() == Some(0) && NOT_ZERO.contains(&setting)
+    }
+
     /// The first reading that the section takes, else what it says against the first.
     fn fits<T: DeserializeOwned>(&self) -> Result<&Value, String> {
         let mut refused = None;
         for value in &self.readings {
             let alone = Table::from_iter([(self.name.clone(), value.clone())]);
             match alone.try_into::<T>() {
+                Ok(_) if self.is_zero(value) => return Err("give at least 1".to_owned()),
                 Ok(_) => return Ok(value),
                 Err(error) => {
                     refused.get_or_insert_with(|| error.message().to_owned());

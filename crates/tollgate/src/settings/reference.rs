@@ -24,11 +24,11 @@ impl SecretReference {
         match self {
             Self::File(path) => std::fs::read_to_string(path).map_err(|error| {
                 let path = path.display();
-                Failure::plain(format_args!("{setting}: cannot read {path}: {error}"))
+                Failure::usage(format_args!("{setting}: cannot read {path}: {error}"))
             }),
             Self::Variable(name) => environment::read(name).ok_or_else(|| {
                 let problem = "is not set, is empty or is no text";
-                Failure::plain(format_args!(
+                Failure::usage(format_args!(
                     "{setting}: the environment variable {name} {problem}"
                 ))
             }),
@@ -87,13 +87,29 @@ impl TryFrom<String> for StoreUrl {
     type Error = NoStoreUrl;
 
     fn try_from(text: String) -> Result<Self, NoStoreUrl> {
-        if let Some(("sqlite" | "postgres" | "postgresql", rest)) = text.split_once(':')
-            && !rest.is_empty()
-        {
-            return Ok(Self::Plain(text));
+        match text.split_once(':') {
+            Some(("sqlite", rest)) if !rest.trim_matches('/').is_empty() => {
+                return Ok(Self::Plain(text));
+            }
+            Some(("postgres" | "postgresql", rest)) if names_host(rest) => {
+                return Ok(Self::Plain(text));
+            }
+            _ => {}
         }
         SecretReference::try_from(text)
             .map(Self::Secret)
             .map_err(|_no_reference| NoStoreUrl)
     }
+}
+
+/// Whether what follows the scheme says where PostgreSQL is: as a host, or in a parameter.
+fn names_host(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix("//") else {
+        return false;
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or(rest);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    !host.is_empty() || rest.contains("host=") || rest.contains("hostaddr=")
 }

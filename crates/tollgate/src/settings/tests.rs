@@ -173,3 +173,41 @@ fn the_settings_file_is_looked_for_where_the_data_is() {
         ("x".into(), Presence::Required)
     );
 }
+
+#[test]
+fn values_that_nothing_can_work_with_are_told_all_at_once() {
+    let file = "[gateway]\nlisten = '127.0.0.1:9'\nbody_bytes_max = 0\nhead_seconds = 0\n\
+                body_seconds = 0\nfirst_byte_seconds = 0\n[app]\nledger_batch_rows = 0\n\
+                [log]\nlevel = 'loud'\n[store]\nurl = 'postgres://'\n";
+    let flags = Flags {
+        admin_listen: Some("127.0.0.1:9".to_owned()),
+        ..Flags::default()
+    };
+    let said = read(file, &[], &flags).unwrap_err().to_string();
+    insta::assert_snapshot!(said, @r"
+    8 settings are wrong:
+      t.toml:3: gateway.body_bytes_max: give at least 1
+      t.toml:4: gateway.head_seconds: give at least 1
+      t.toml:5: gateway.body_seconds: give at least 1
+      t.toml:6: gateway.first_byte_seconds: give at least 1
+      t.toml:8: app.ledger_batch_rows: give at least 1
+      t.toml:10: log.level: give error, warn, info, debug or trace, or levels by crate: info,tollgate_app=debug
+      t.toml:12: store.url: give sqlite:PATH, postgres://USER@HOST/NAME, or file:PATH or env:NAME where that is kept
+      --admin-listen: admin.listen: the gateway listens there too: give another port
+    ");
+}
+
+#[test]
+fn an_address_of_postgres_needs_a_host() {
+    for (url, is_good) in [
+        ("postgres://", false),
+        ("postgres:///db", false),
+        ("postgres://u@/db", false),
+        ("postgres://u@h/db", true),
+        ("postgresql:///db?host=/run/postgresql", true),
+        ("sqlite://", false),
+        ("sqlite::memory:", true),
+    ] {
+        assert_eq!(StoreUrl::try_from(url.to_owned()).is_ok(), is_good, "{url}");
+    }
+}

@@ -29,10 +29,15 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     chunk_interval_ms: u64,
     /// Share of requests that fail, from 0 to 1, spread evenly
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share)]
     error_rate: f64,
     /// Status of requests that fail, from 400 to 599
-    #[arg(long, value_name = "STATUS", default_value_t = 500)]
+    #[arg(
+        long,
+        value_name = "STATUS",
+        default_value_t = 500,
+        value_parser = clap::value_parser!(u16).range(400..=599)
+    )]
     error_status: u16,
     /// Seconds in the retry-after header of requests that fail
     #[arg(long, value_name = "SECONDS")]
@@ -105,4 +110,11 @@ pub async fn run(args: Args) -> io::Result<()> {
     }
     simulator.stop().await;
     Ok(())
+}
+
+fn share(text: &str) -> Result<f64, &'static str> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a number from 0 to 1"),
+    }
 }

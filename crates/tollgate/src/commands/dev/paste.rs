@@ -143,16 +143,15 @@ TOLLGATE_KEY={operator_key} {tollgate} ledger verify
     }
 }
 
-/// How the program is called from here.
+/// How the program is called from anywhere.
 fn program() -> String {
     let Ok(path) = std::env::current_exe() else {
         return "tollgate".to_owned();
     };
-    let here = std::env::current_dir().ok();
-    let near = here.and_then(|here| path.strip_prefix(here).ok().map(std::path::Path::to_owned));
-    let path = near.unwrap_or(path);
-    match path.components().count() {
-        1 => format!("./{}", path.display()),
+    // A name without a folder was found by PATH, and will be again.
+    let typed = std::env::args_os().next().map(PathBuf::from);
+    match typed {
+        Some(typed) if typed.components().count() == 1 => typed.display().to_string(),
         _ => path.display().to_string(),
     }
 }
