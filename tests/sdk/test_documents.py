@@ -72,7 +72,7 @@ def test_the_printed_python_works_when_pasted(printed):
 def test_the_printed_commands_work_when_pasted(printed):
     commands = re.search(r"^export TOLLGATE_URL=.*?ledger verify$", printed, re.MULTILINE | re.DOTALL).group()
     assert "ledger verify" in commands
-    shell(commands.replace("target/debug/tollgate", binary()))
+    shell(commands)
 
 
 def blocks(document: pathlib.Path, language: str) -> list:
