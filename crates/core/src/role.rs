@@ -38,11 +38,17 @@ pub enum Permission {
     Call,
     /// Verify the books, rebuild roll-ups, see the state of the ledger.
     ManageLedger,
+    /// See prices and models without one, and set prices for a tenant's models.
+    ManagePrices,
+    /// Read the audit trail and verify that nobody changed it.
+    ReadAudit,
+    /// Rotate master keys, retire nodes, take backups.
+    ManageInstallation,
 }
 
 impl Permission {
     /// Every permission.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ManageTenants,
         Self::ManageKeys,
         Self::ManageIntegrations,
@@ -51,6 +57,9 @@ impl Permission {
         Self::ReportUsage,
         Self::Call,
         Self::ManageLedger,
+        Self::ManagePrices,
+        Self::ReadAudit,
+        Self::ManageInstallation,
     ];
 }
 
@@ -66,6 +75,9 @@ impl fmt::Display for Permission {
             Self::ReportUsage => "report usage",
             Self::Call => "make calls",
             Self::ManageLedger => "verify and rebuild the books",
+            Self::ManagePrices => "see and set prices",
+            Self::ReadAudit => "read the audit trail",
+            Self::ManageInstallation => "manage master keys, nodes and backups",
         })
     }
 }
@@ -90,8 +102,12 @@ impl Role {
     pub const fn may(self, permission: Permission) -> bool {
         use Permission as P;
         match permission {
-            P::ManageTenants | P::ManageLedger => matches!(self, Self::Operator),
-            P::ManageKeys | P::ManageIntegrations => matches!(self, Self::Operator | Self::Admin),
+            P::ManageTenants | P::ManageLedger | P::ManageInstallation => {
+                matches!(self, Self::Operator)
+            }
+            P::ManageKeys | P::ManageIntegrations | P::ManagePrices | P::ReadAudit => {
+                matches!(self, Self::Operator | Self::Admin)
+            }
             P::ReadIntegrations | P::ReadUsage => true,
             P::ReportUsage | P::Call => matches!(self, Self::Caller),
         }
@@ -141,7 +157,10 @@ mod tests {
              ReadUsage: operator admin viewer caller\n\
              ReportUsage: caller\n\
              Call: caller\n\
-             ManageLedger: operator\n"
+             ManageLedger: operator\n\
+             ManagePrices: operator admin\n\
+             ReadAudit: operator admin\n\
+             ManageInstallation: operator\n"
         );
     }
 

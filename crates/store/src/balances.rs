@@ -38,7 +38,6 @@ impl TenantStore {
             .bind(integration.to_string())
             .bind(period.to_string());
         let found: Option<(i64, i64, i64, i64)> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })

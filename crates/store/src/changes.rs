@@ -55,18 +55,17 @@ const CHANGES_MAX: i64 = 1_000;
 impl OperatorStore {
     /// Everything live, as of one moment.
     pub async fn load_directory(&self) -> Result<Directory, StoreError> {
-        self.store
-            .perform(Purpose::Snapshot, |work| {
-                Box::pin(async {
-                    Ok(Directory {
-                        change: latest(work).await?,
-                        keys: keys::live(work).await?,
-                        tenants: tenants::living(work).await?,
-                        integrations: integrations::living(work).await?,
-                    })
+        self.perform(Purpose::Snapshot, |work| {
+            Box::pin(async {
+                Ok(Directory {
+                    change: latest(work).await?,
+                    keys: keys::live(work).await?,
+                    tenants: tenants::living(work).await?,
+                    integrations: integrations::living(work).await?,
                 })
             })
-            .await
+        })
+        .await
     }
 
     /// The changes after number `seq`, oldest first, at most 1,000.
@@ -74,7 +73,6 @@ impl OperatorStore {
         let select = "SELECT seq, kind, subject_id, tenant_id FROM changes WHERE seq > $1 ORDER BY seq LIMIT $2";
         let statement = sql(select).bind(seq).bind(CHANGES_MAX);
         let rows: Vec<(i64, String, String, Option<String>)> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         rows.into_iter()
@@ -97,8 +95,7 @@ impl OperatorStore {
 
     /// The number of the last change, 0 if there was none.
     pub async fn latest_change(&self) -> Result<i64, StoreError> {
-        self.store
-            .perform(Purpose::Read, |work| Box::pin(latest(work)))
+        self.perform(Purpose::Read, |work| Box::pin(latest(work)))
             .await
     }
 }

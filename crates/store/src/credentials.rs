@@ -79,7 +79,6 @@ impl TenantStore {
             .push(" AND integration_id = ")
             .value(integration.to_string());
         let found: Option<Row> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })

@@ -47,21 +47,20 @@ impl TenantStore {
     ) -> Result<CusIntegration, StoreError> {
         let id = self.own(integration)?;
         let (tenant, integration) = (self.tenant.clone(), integration.clone());
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    tenants::require(work, &tenant).await?;
-                    free_name(work, &tenant, id, &integration.name).await?;
-                    let inserted = work.execute(insert_values(&integration)?).await;
-                    inserted.map_err(|error| error.named(Conflict::IntegrationExists))?;
-                    if let Some(credential) = &credential {
-                        credentials::replace(work, &tenant, id, credential, audit.at).await?;
-                    }
-                    record(work, id, &tenant, &audit).await?;
-                    Ok(integration)
-                })
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                tenants::require(work, &tenant).await?;
+                free_name(work, &tenant, id, &integration.name).await?;
+                let inserted = work.execute(insert_values(&integration)?).await;
+                inserted.map_err(|error| error.named(Conflict::IntegrationExists))?;
+                if let Some(credential) = &credential {
+                    credentials::replace(work, &tenant, id, credential, audit.at).await?;
+                }
+                record(work, id, &tenant, &audit).await?;
+                Ok(integration)
             })
-            .await
+        })
+        .await
     }
 
     /// The tenant's living integrations, newest first.
@@ -81,7 +80,6 @@ impl TenantStore {
         }
         let statement = newest_first(statement, &ask, "id");
         let found: Vec<Row> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         let cursor = |row: &Row| Cursor {
@@ -117,15 +115,14 @@ impl TenantStore {
     ) -> Result<CusIntegration, StoreError> {
         let id = self.own(&change.integration)?;
         let tenant = self.tenant.clone();
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    let changed = update(work, &tenant, id, change, audit.at).await?;
-                    record(work, id, &tenant, &audit).await?;
-                    Ok(changed)
-                })
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let changed = update(work, &tenant, id, change, audit.at).await?;
+                record(work, id, &tenant, &audit).await?;
+                Ok(changed)
             })
-            .await
+        })
+        .await
     }
 
     /// Deletes an integration at the time of the audit entry: it refuses everything, and keeps its ledger.
@@ -135,28 +132,26 @@ impl TenantStore {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let tenant = self.tenant.clone();
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    let update = "UPDATE cus_integrations SET deleted_at = $3, updated_at = $3 \
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let update = "UPDATE cus_integrations SET deleted_at = $3, updated_at = $3 \
                                   WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
-                    let update = sql(update)
-                        .bind(tenant.as_str())
-                        .bind(id.to_string())
-                        .bind(micros(audit.at));
-                    if work.execute(update).await? == 0 {
-                        return Err(StoreError::NotFound);
-                    }
-                    credentials::retire(work, id, audit.at).await?;
-                    record(work, id, &tenant, &audit).await
-                })
+                let update = sql(update)
+                    .bind(tenant.as_str())
+                    .bind(id.to_string())
+                    .bind(micros(audit.at));
+                if work.execute(update).await? == 0 {
+                    return Err(StoreError::NotFound);
+                }
+                credentials::retire(work, id, audit.at).await?;
+                record(work, id, &tenant, &audit).await
             })
-            .await
+        })
+        .await
     }
 
     async fn one(&self, statement: Statement) -> Result<CusIntegration, StoreError> {
         let found: Option<Row> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })
@@ -183,24 +178,23 @@ impl OperatorStore {
         &self,
         id: IntegrationId,
     ) -> Result<Option<(CusIntegration, Option<CredentialRow>)>, StoreError> {
-        self.store
-            .perform(Purpose::Snapshot, move |work| {
-                Box::pin(async move {
-                    let one = sql(row::SELECT_LIVING)
-                        .push(" AND id = ")
-                        .value(id.to_string());
-                    let Some(found) = work.fetch_optional::<Row>(one).await? else {
-                        return Ok(None);
-                    };
-                    let current = sql(credentials::SELECT_CURRENT)
-                        .push(" AND integration_id = ")
-                        .value(id.to_string());
-                    let credential: Option<credentials::Row> = work.fetch_optional(current).await?;
-                    let credential = credential.map(credentials::Row::read).transpose()?;
-                    Ok(Some((found.read()?, credential)))
-                })
+        self.perform(Purpose::Snapshot, move |work| {
+            Box::pin(async move {
+                let one = sql(row::SELECT_LIVING)
+                    .push(" AND id = ")
+                    .value(id.to_string());
+                let Some(found) = work.fetch_optional::<Row>(one).await? else {
+                    return Ok(None);
+                };
+                let current = sql(credentials::SELECT_CURRENT)
+                    .push(" AND integration_id = ")
+                    .value(id.to_string());
+                let credential: Option<credentials::Row> = work.fetch_optional(current).await?;
+                let credential = credential.map(credentials::Row::read).transpose()?;
+                Ok(Some((found.read()?, credential)))
             })
-            .await
+        })
+        .await
     }
 }
 

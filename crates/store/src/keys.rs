@@ -44,7 +44,6 @@ impl TenantStore {
         let own = sql(select!("WHERE tenant_id = $1")).bind(self.tenant.as_str());
         let statement = newest_first(own, &ask, "id");
         let found: Vec<Row> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         let cursor = |row: &Row| Cursor {
@@ -58,7 +57,6 @@ impl TenantStore {
     pub async fn get_key(&self, id: KeyId) -> Result<AccessKey, StoreError> {
         let statement = of_owner(Some(&self.tenant), id);
         let found: Option<Row> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })
@@ -97,7 +95,6 @@ impl OperatorStore {
             "WHERE tenant_id IS NULL ORDER BY created_at DESC, id DESC"
         ));
         let rows: Vec<Row> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         rows.into_iter()
@@ -118,7 +115,6 @@ impl OperatorStore {
     pub async fn load_key(&self, id: KeyId) -> Result<Option<(KeyDigest, AccessKey)>, StoreError> {
         let statement = sql(select!("WHERE id = $1")).bind(id.to_string());
         let found: Option<Row> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })
@@ -130,8 +126,7 @@ impl OperatorStore {
     pub async fn touch_keys(&self, used: &[(KeyId, Timestamp)]) -> Result<(), StoreError> {
         let mut used = used.to_vec();
         used.sort_unstable();
-        self.store
-            .perform(Purpose::Change, move |work| {
+        self.perform(Purpose::Change, move |work| {
                 Box::pin(async move {
                     for (id, at) in used {
                         let update = "UPDATE access_keys SET last_used_at = $2 \

@@ -106,7 +106,6 @@ impl OperatorStore {
             "SELECT CAST(1 AS BIGINT) FROM call_keys WHERE tenant_id = $1 AND call_id = $2";
         let statement = sql(select).bind(tenant.as_str()).bind(call.as_str());
         let found: Option<(i64,)> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })
@@ -128,7 +127,6 @@ impl OperatorStore {
             .bind(integration.to_string())
             .bind(micros(since));
         let rows: Vec<(i64, i64)> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         let place = Place {
@@ -142,8 +140,7 @@ impl OperatorStore {
 
     /// The ledger as a whole, as of one moment. Reads all of it.
     pub async fn ledger_status(&self) -> Result<LedgerStatus, StoreError> {
-        self.store
-            .perform(Purpose::Snapshot, |work| {
+        self.perform(Purpose::Snapshot, |work| {
                 Box::pin(async {
                     let count = "SELECT (SELECT COUNT(*) FROM balances), (SELECT COUNT(*) FROM cus_usage_daily)";
                     let (balances, days): (i64, i64) = work.fetch_one(sql(count)).await?;

@@ -204,6 +204,28 @@ impl Store {
     }
 }
 
+impl TenantStore {
+    /// Does one piece of work on this tenant's rows, whole or not at all.
+    async fn perform<T, F>(&self, purpose: Purpose, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Doing<'w, T> + Send + 'static,
+    {
+        self.store.perform(purpose, body).await
+    }
+}
+
+impl OperatorStore {
+    /// Does one piece of work on anybody's rows, whole or not at all.
+    async fn perform<T, F>(&self, purpose: Purpose, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work) -> Doing<'w, T> + Send + 'static,
+    {
+        self.store.perform(purpose, body).await
+    }
+}
+
 async fn book_once<T, F>(engine: &Engine, months: &[Period], body: &F) -> Result<T, StoreError>
 where
     F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + Sync,

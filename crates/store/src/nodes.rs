@@ -25,20 +25,19 @@ impl OperatorStore {
     /// Tells that this node is alive; a conflict once it is retired.
     pub async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError> {
         let node = self.store.node;
-        self.store
-            .perform(Purpose::Book, move |work| {
-                Box::pin(async move {
-                    let upsert = "INSERT INTO nodes (id, started_at, seen_at) VALUES ($1, $2, $2) \
+        self.perform(Purpose::Book, move |work| {
+            Box::pin(async move {
+                let upsert = "INSERT INTO nodes (id, started_at, seen_at) VALUES ($1, $2, $2) \
                                   ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at \
                                   WHERE nodes.retired_at IS NULL";
-                    let upsert = sql(upsert).bind(node.to_string()).bind(micros(now));
-                    match work.execute(upsert).await? {
-                        0 => Err(Conflict::NodeRetired.into()),
-                        _ => Ok(()),
-                    }
-                })
+                let upsert = sql(upsert).bind(node.to_string()).bind(micros(now));
+                match work.execute(upsert).await? {
+                    0 => Err(Conflict::NodeRetired.into()),
+                    _ => Ok(()),
+                }
             })
-            .await
+        })
+        .await
     }
 
     /// Every node that was ever seen, the latest first.
@@ -46,7 +45,6 @@ impl OperatorStore {
         let select =
             "SELECT id, started_at, seen_at, retired_at FROM nodes ORDER BY seen_at DESC, id";
         let rows: Vec<(String, i64, i64, Option<i64>)> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(sql(select))))
             .await?;
         rows.into_iter()

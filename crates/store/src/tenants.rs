@@ -24,31 +24,29 @@ impl OperatorStore {
         audit: AuditEntry,
     ) -> Result<Tenant, StoreError> {
         let tenant = tenant.clone();
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    let insert = "INSERT INTO tenants (id, name, status, created_at, updated_at) \
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let insert = "INSERT INTO tenants (id, name, status, created_at, updated_at) \
                                   VALUES ($1, $2, $3, $4, $5)";
-                    let insert = sql(insert)
-                        .bind(tenant.id.as_str())
-                        .bind(storable(&tenant.name))
-                        .bind(tenant.status.as_str())
-                        .bind(micros(tenant.created_at))
-                        .bind(micros(tenant.updated_at));
-                    let inserted = work.execute(insert).await;
-                    inserted.map_err(|error| error.named(Conflict::TenantExists))?;
-                    record(work, &tenant.id, &audit).await?;
-                    Ok(tenant)
-                })
+                let insert = sql(insert)
+                    .bind(tenant.id.as_str())
+                    .bind(storable(&tenant.name))
+                    .bind(tenant.status.as_str())
+                    .bind(micros(tenant.created_at))
+                    .bind(micros(tenant.updated_at));
+                let inserted = work.execute(insert).await;
+                inserted.map_err(|error| error.named(Conflict::TenantExists))?;
+                record(work, &tenant.id, &audit).await?;
+                Ok(tenant)
             })
-            .await
+        })
+        .await
     }
 
     /// Living tenants, newest first.
     pub async fn list_tenants(&self, ask: PageAsk) -> Result<Page<Tenant>, StoreError> {
         let statement = newest_first(sql(SELECT), &ask, "id");
         let found: Vec<Row> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         let cursor = |row: &Row| Cursor {
@@ -67,7 +65,6 @@ impl OperatorStore {
     pub async fn load_tenant(&self, id: &TenantId) -> Result<Option<Tenant>, StoreError> {
         let statement = one(id);
         let found: Option<Row> = self
-            .store
             .perform(Purpose::Read, |work| {
                 Box::pin(work.fetch_optional(statement))
             })
@@ -82,45 +79,43 @@ impl OperatorStore {
         audit: AuditEntry,
     ) -> Result<Tenant, StoreError> {
         let tenant = tenant.clone();
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    let update = "UPDATE tenants SET name = $2, status = $3, updated_at = $4 \
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let update = "UPDATE tenants SET name = $2, status = $3, updated_at = $4 \
                                   WHERE id = $1 AND deleted_at IS NULL";
-                    let update = sql(update)
-                        .bind(tenant.id.as_str())
-                        .bind(storable(&tenant.name))
-                        .bind(tenant.status.as_str())
-                        .bind(micros(audit.at));
-                    if work.execute(update).await? == 0 {
-                        return Err(StoreError::NotFound);
-                    }
-                    record(work, &tenant.id, &audit).await?;
-                    let row: Row = work.fetch_one(one(&tenant.id)).await?;
-                    row.read()
-                })
+                let update = sql(update)
+                    .bind(tenant.id.as_str())
+                    .bind(storable(&tenant.name))
+                    .bind(tenant.status.as_str())
+                    .bind(micros(audit.at));
+                if work.execute(update).await? == 0 {
+                    return Err(StoreError::NotFound);
+                }
+                record(work, &tenant.id, &audit).await?;
+                let row: Row = work.fetch_one(one(&tenant.id)).await?;
+                row.read()
             })
-            .await
+        })
+        .await
     }
 
     /// Deletes a tenant: its keys are revoked, its integrations deleted, its ledger and audit trail kept.
     pub async fn delete_tenant(&self, id: &TenantId, audit: AuditEntry) -> Result<(), StoreError> {
         let id = id.clone();
-        self.store
-            .perform(Purpose::Change, move |work| {
-                Box::pin(async move {
-                    let update = "UPDATE tenants SET deleted_at = $2, updated_at = $2 \
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let update = "UPDATE tenants SET deleted_at = $2, updated_at = $2 \
                                   WHERE id = $1 AND deleted_at IS NULL";
-                    let update = sql(update).bind(id.as_str()).bind(micros(audit.at));
-                    if work.execute(update).await? == 0 {
-                        return Err(StoreError::NotFound);
-                    }
-                    keys::revoke_all(work, &id, audit.at).await?;
-                    integrations::delete_all(work, &id, audit.at).await?;
-                    record(work, &id, &audit).await
-                })
+                let update = sql(update).bind(id.as_str()).bind(micros(audit.at));
+                if work.execute(update).await? == 0 {
+                    return Err(StoreError::NotFound);
+                }
+                keys::revoke_all(work, &id, audit.at).await?;
+                integrations::delete_all(work, &id, audit.at).await?;
+                record(work, &id, &audit).await
             })
-            .await
+        })
+        .await
     }
 }
 

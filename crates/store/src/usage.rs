@@ -80,7 +80,6 @@ impl TenantStore {
             .value(self.tenant.as_str());
         let statement = newest_first(filter.apply(own), &ask, "id");
         let found: Vec<LedgerRow> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         let cursor = |row: &LedgerRow| Cursor {
@@ -101,7 +100,6 @@ impl TenantStore {
             .days(DAYS, (from, to), integration)
             .push(" ORDER BY date, integration_id");
         let rows: Vec<DayRow> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
         rows.into_iter().map(DayRow::read).collect()

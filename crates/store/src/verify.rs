@@ -76,31 +76,29 @@ impl OperatorStore {
     /// Compares balances, cents, allowances, roll-ups and idempotency keys with the ledger: of one tenant, or of all.
     pub async fn verify(&self, tenant: Option<&TenantId>) -> Result<VerifyReport, StoreError> {
         let tenant = tenant.cloned();
-        self.store
-            .perform(Purpose::Snapshot, move |work| {
-                Box::pin(async move {
-                    let mut findings = Findings::default();
-                    verify_balances(work, tenant.as_ref(), &mut findings).await?;
-                    verify_allowances(work, tenant.as_ref(), &mut findings).await?;
-                    verify_days(work, tenant.as_ref(), &mut findings).await?;
-                    verify_call_keys(work, tenant.as_ref(), &mut findings).await?;
-                    Ok(findings.report)
-                })
+        self.perform(Purpose::Snapshot, move |work| {
+            Box::pin(async move {
+                let mut findings = Findings::default();
+                verify_balances(work, tenant.as_ref(), &mut findings).await?;
+                verify_allowances(work, tenant.as_ref(), &mut findings).await?;
+                verify_days(work, tenant.as_ref(), &mut findings).await?;
+                verify_call_keys(work, tenant.as_ref(), &mut findings).await?;
+                Ok(findings.report)
             })
-            .await
+        })
+        .await
     }
 
     /// Compares every roll-up with the ledger.
     pub async fn verify_rollups(&self) -> Result<VerifyReport, StoreError> {
-        self.store
-            .perform(Purpose::Snapshot, |work| {
-                Box::pin(async {
-                    let mut findings = Findings::default();
-                    verify_days(work, None, &mut findings).await?;
-                    Ok(findings.report)
-                })
+        self.perform(Purpose::Snapshot, |work| {
+            Box::pin(async {
+                let mut findings = Findings::default();
+                verify_days(work, None, &mut findings).await?;
+                Ok(findings.report)
             })
-            .await
+        })
+        .await
     }
 }
 

@@ -75,7 +75,6 @@ impl TenantStore {
             .days(SUMS, (from, to), integration)
             .push(" GROUP BY d.integration_id ORDER BY name, d.integration_id");
         let rows: Vec<Row> = self
-            .store
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(grouped)))
             .await?;
         let mut summary = UsageSummary::default();
