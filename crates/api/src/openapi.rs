@@ -137,6 +137,10 @@ pub(crate) fn policy_result() -> Object {
     one_of(CusPolicyResult::ALL.iter().map(|one| one.as_str()))
 }
 
+pub(crate) fn verdict() -> Object {
+    one_of(["allowed", "warned", "throttled", "blocked", "hard_blocked"])
+}
+
 pub(crate) fn role() -> Object {
     one_of(Role::ALL.into_iter().map(Role::as_str))
 }

@@ -64,6 +64,7 @@ pub(crate) fn table() -> Vec<Route> {
     const READ: Option<Permission> = Some(Permission::ReadIntegrations);
     const WRITE: Option<Permission> = Some(Permission::ManageIntegrations);
     const USAGE: Option<Permission> = Some(Permission::ReadUsage);
+    const CALL: Option<Permission> = Some(Permission::Call);
     const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
     vec![
         route!(GET    "/livez", ANYBODY, health::live),
@@ -92,6 +93,10 @@ pub(crate) fn table() -> Vec<Route> {
         route!(GET    "/api/v1/telemetry/usage-summary", USAGE, v1::telemetry::usage_summary),
         route!(GET    "/api/v1/telemetry/usage-history", USAGE, v1::telemetry::usage_history),
         route!(GET    "/api/v1/telemetry/usage-daily", USAGE, v1::telemetry::usage_daily),
+
+        route!(POST   "/api/v1/enforcement/check", CALL, v1::enforcement::check),
+        route!(POST   "/api/v1/enforcement/batch", CALL, v1::enforcement::batch),
+        route!(GET    "/api/v1/enforcement/status", CALL, v1::enforcement::status),
 
         route!(GET    "/api/v1/ledger/verify", LEDGER, v1::ledger::verify),
         route!(GET    "/api/v1/ledger/status", LEDGER, v1::ledger::status),

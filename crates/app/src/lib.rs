@@ -9,6 +9,7 @@ pub mod books;
 pub mod config;
 pub mod context;
 pub mod directory;
+pub mod enforcement;
 pub mod error;
 pub mod health;
 pub mod integrations;

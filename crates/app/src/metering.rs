@@ -5,12 +5,13 @@
 
 pub mod hold;
 mod refusal;
+mod rehearsal;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tollgate_core::account::Draw;
-use tollgate_core::gate::{Admission, Attempt, Decision};
+use tollgate_core::gate::{Admission, Attempt, Decision, Gate};
 use tollgate_core::hold::Ask;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::usage::{UsageEntry, UsageSource};
@@ -23,6 +24,7 @@ use crate::journal::Journal;
 use crate::ledger::{Claim, Ledger};
 
 pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
+pub(crate) use rehearsal::Rehearsal;
 
 /// How far back admitted calls still count against the requests per minute, in microseconds.
 const RATE_MEMORY_MICROS: i64 = 61_000_000;
@@ -184,24 +186,28 @@ impl Metering {
             share: self.share,
         };
         let grant = operator.draw(&ask).await?;
-        let recent = if integration.remembers_calls() {
-            Vec::new()
-        } else {
-            let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
-            let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::UNIX_EPOCH);
-            operator.recent_calls(integration.id, since).await?
-        };
+        let recent = self.recent_calls(integration, now).await?;
         let mut gate = integration.gate.lock();
         gate.grant(&grant);
-        for (at, calls) in recent {
-            let age = now
-                .wall
-                .as_microsecond()
-                .saturating_sub(at.as_microsecond());
-            gate.remember_calls(now.steady_micros.saturating_sub(age), calls);
-        }
+        remember(&mut gate, recent, now);
         integration.has_remembered_calls();
         Ok(())
+    }
+
+    /// The calls that an earlier run of this node admitted in the last minute, unless the gate
+    /// counts them already.
+    async fn recent_calls(
+        &self,
+        integration: &Integration,
+        now: Moment,
+    ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
+        if integration.remembers_calls() {
+            return Ok(Vec::new());
+        }
+        let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
+        let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::UNIX_EPOCH);
+        let operator = self.store.operator();
+        operator.recent_calls(integration.id, since).await
     }
 
     fn refuse(
@@ -247,6 +253,17 @@ pub struct InFlight {
     pub tokens_held: i64,
     /// Calls admitted in the last 60 seconds.
     pub calls_in_minute: i64,
+}
+
+/// Counts calls of an earlier run against the requests per minute.
+fn remember(gate: &mut Gate, recent: Vec<(Timestamp, i64)>, now: Moment) {
+    for (at, calls) in recent {
+        let age = now
+            .wall
+            .as_microsecond()
+            .saturating_sub(at.as_microsecond());
+        gate.remember_calls(now.steady_micros.saturating_sub(age), calls);
+    }
 }
 
 /// The row of an admitted call of which nothing more is heard.

@@ -69,7 +69,10 @@ pub struct Admission {
 }
 
 /// The limits and the month-to-date state of one integration on this node.
-#[derive(Debug)]
+///
+/// A copy decides as the gate itself would, and holds nothing of it: that is how one asks
+/// whether a call would pass.
+#[derive(Debug, Clone)]
 pub struct Gate {
     standing: Result<(), ReasonCode>,
     limits: Limits,
@@ -118,15 +121,6 @@ impl Gate {
                 self.window.count(now.steady_micros);
                 Decision::Admitted(admission)
             }
-            Err(Stop::Refused(refusal)) => Decision::Refused(refusal),
-            Err(Stop::NeedsDraw(draw)) => Decision::NeedsDraw(draw),
-        }
-    }
-
-    /// What [`Gate::admit`] would say, without holding anything.
-    pub fn preview(&mut self, ask: &Ask, now: Moment, attempt: Attempt) -> Decision {
-        match self.decide(ask, now, attempt) {
-            Ok(admission) => Decision::Admitted(admission),
             Err(Stop::Refused(refusal)) => Decision::Refused(refusal),
             Err(Stop::NeedsDraw(draw)) => Decision::NeedsDraw(draw),
         }

@@ -1,5 +1,7 @@
 //! What was decided about a call, and why.
 
+mod message;
+
 use cus_models::CusPolicyResult;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

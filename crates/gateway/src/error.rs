@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use http::StatusCode;
 use tollgate_core::Nanos;
 use tollgate_core::limit::LimitKind;
-use tollgate_core::verdict::{LimitFigures, ReasonCode, Refusal};
+use tollgate_core::verdict::{ReasonCode, Refusal};
 use tollgate_providers::RequestError;
 
 /// What the caller's SDK is told about trying again.
@@ -105,7 +105,7 @@ impl Refused {
             status,
             error_type: None,
             code,
-            message: message(refusal),
+            message: refusal.message(),
             param: None,
             retry,
             detail: detail(refusal),
@@ -128,74 +128,6 @@ const fn status_of(code: ReasonCode) -> StatusCode {
         | ReasonCode::BudgetWarning
         | ReasonCode::TokenWarning
         | ReasonCode::AllChecksPassed => StatusCode::FORBIDDEN,
-    }
-}
-
-/// The figures of a limit in the unit that people read.
-fn amount(kind: LimitKind, value: i64) -> String {
-    match kind {
-        LimitKind::Budget => format!("${}", Nanos::new(value)),
-        LimitKind::Tokens => format!("{value} tokens"),
-        LimitKind::Rate => format!("{value} requests"),
-    }
-}
-
-fn message(refusal: &Refusal) -> String {
-    let figures = refusal.figures.as_ref();
-    let spent = |figures: &LimitFigures| {
-        let of = |value| amount(figures.kind, value);
-        format!(
-            "{} of {} is used and {} held by calls in flight; this call may need {}",
-            of(figures.spent),
-            of(figures.limit),
-            of(figures.held),
-            of(figures.asked)
-        )
-    };
-    let spent = figures.map(spent).unwrap_or_default();
-    let resets = refusal
-        .resets_at
-        .map(|at| format!(" The limit starts afresh at {at}."));
-    let resets = resets.unwrap_or_default();
-    match refusal.code {
-        ReasonCode::BudgetExceeded => {
-            format!("the month's budget does not allow it: {spent}.{resets}")
-        }
-        ReasonCode::TokenLimitExceeded => {
-            format!("the month's tokens do not allow it: {spent}.{resets}")
-        }
-        ReasonCode::BudgetHeld => {
-            format!("calls in flight hold what is left: {spent}. Try again in a moment.")
-        }
-        ReasonCode::RateLimitExceeded => {
-            let rpm = figures.map_or(0, |figures| figures.limit);
-            format!("more than {rpm} requests in 60 seconds: wait as long as Retry-After says")
-        }
-        ReasonCode::LimitsUnavailable => {
-            "the limits cannot be checked now, and nothing is let through unchecked: try again"
-                .to_owned()
-        }
-        ReasonCode::PriceUnknown => {
-            "a budget is set and this model has no price: an admin can set one \
-             in the integration's config under prices"
-                .to_owned()
-        }
-        ReasonCode::IntegrationNotFound => "there is no such integration".to_owned(),
-        ReasonCode::IntegrationNotEnabled => {
-            "the integration was never enabled: an admin must enable it".to_owned()
-        }
-        ReasonCode::IntegrationDisabled => "the integration is disabled by its admin".to_owned(),
-        ReasonCode::IntegrationError => {
-            "the integration is out of service: its admin must look at it".to_owned()
-        }
-        ReasonCode::CredentialsInvalid => {
-            "the provider refuses the integration's credential: its admin must set it up anew"
-                .to_owned()
-        }
-        ReasonCode::ProviderUnreachable => "the provider cannot be reached".to_owned(),
-        ReasonCode::BudgetWarning | ReasonCode::TokenWarning | ReasonCode::AllChecksPassed => {
-            String::new()
-        }
     }
 }
 

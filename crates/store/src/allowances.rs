@@ -6,12 +6,12 @@ use tollgate_core::account::{Draw, Grant, Granted};
 use tollgate_core::limit::Limits;
 use tollgate_core::{IntegrationId, Nanos, NodeId, Period, TenantId};
 
-use crate::OperatorStore;
 use crate::balances;
 use crate::engine::Kind::{Integer, Text};
-use crate::engine::{Batch, Work, sql};
+use crate::engine::{Batch, Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::ledger::{Books, MonthSum};
+use crate::{OperatorStore, TenantStore};
 
 /// What a node asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,51 @@ pub struct DrawAsk {
     pub limits: Limits,
     /// The node may get one part in so many of what is left, where that is more than it needs; 0 counts as 1.
     pub share: u32,
+}
+
+/// What a node would have if it drew all that is left of a month, and what the others have drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prospect {
+    /// The store's answer to such a draw, which did not take place.
+    pub grant: Grant,
+    /// Nano-dollars that other nodes have drawn and not settled: at most so much they hold.
+    pub elsewhere_nanos: i64,
+    /// Tokens that other nodes have drawn and not settled.
+    pub elsewhere_tokens: i64,
+}
+
+impl TenantStore {
+    /// What a draw of this node would bring for one of the tenant's integrations; changes nothing.
+    pub async fn prospect(
+        &self,
+        integration: IntegrationId,
+        period: Period,
+        limits: Limits,
+    ) -> Result<Prospect, StoreError> {
+        let (tenant, node) = (self.tenant.clone(), self.store.node);
+        self.perform(Purpose::Snapshot, move |work| {
+            Box::pin(async move {
+                let month = settled_month(work, integration, period).await?;
+                if !month.tenant.is_empty() && month.tenant != tenant.as_str() {
+                    return Err(StoreError::NotFound);
+                }
+                let mut figures = Figures::read(work, integration, period, node).await?;
+                let elsewhere_nanos = figures.nanos.elsewhere();
+                let elsewhere_tokens = figures.tokens.elsewhere();
+                let budget = limits.budget.map(Nanos::get);
+                figures.nanos.draw(budget, month.nanos, i64::MAX, 1);
+                figures
+                    .tokens
+                    .draw(limits.tokens, month.tokens, i64::MAX, 1);
+                Ok(Prospect {
+                    grant: figures.grant(period, &month),
+                    elsewhere_nanos,
+                    elsewhere_tokens,
+                })
+            })
+        })
+        .await
+    }
 }
 
 impl OperatorStore {
@@ -87,22 +132,8 @@ async fn give_back(
     unused: Draw,
     node: NodeId,
 ) -> Result<Grant, StoreError> {
-    // Nothing was drawn where there is no balance yet, so none is made.
-    let select = "SELECT tenant_id, settled_nanos, settled_tokens FROM balances \
-                  WHERE integration_id = $1 AND period = $2";
-    let one = sql(select)
-        .bind(integration.to_string())
-        .bind(unused.period.to_string())
-        .locking();
-    let found: Option<(String, i64, i64)> = work.fetch_optional(one).await?;
-    let (tenant, nanos, tokens) = found.unwrap_or_default();
-    let month = MonthSum {
-        tenant,
-        nanos,
-        tokens,
-        cents: 0,
-        calls: 0,
-    };
+    lock_month(work, integration, unused.period).await?;
+    let month = settled_month(work, integration, unused.period).await?;
     let mut figures = Figures::read(work, integration, unused.period, node).await?;
     let changed = [
         figures.nanos.give_back(unused.budget),
@@ -114,6 +145,43 @@ async fn give_back(
             .await?;
     }
     Ok(figures.grant(unused.period, &month))
+}
+
+/// Locks a balance if there is one. Nothing was drawn where there is none yet, so none is made.
+async fn lock_month(
+    work: &mut Work,
+    integration: IntegrationId,
+    period: Period,
+) -> Result<(), StoreError> {
+    let select = "SELECT tenant_id FROM balances WHERE integration_id = $1 AND period = $2";
+    let one = sql(select)
+        .bind(integration.to_string())
+        .bind(period.to_string())
+        .locking();
+    let _locked: Option<(String,)> = work.fetch_optional(one).await?;
+    Ok(())
+}
+
+/// What is settled of a month: nothing, and nobody's, where there is no balance yet.
+async fn settled_month(
+    work: &mut Work,
+    integration: IntegrationId,
+    period: Period,
+) -> Result<MonthSum, StoreError> {
+    let select = "SELECT tenant_id, settled_nanos, settled_tokens FROM balances \
+                  WHERE integration_id = $1 AND period = $2";
+    let one = sql(select)
+        .bind(integration.to_string())
+        .bind(period.to_string());
+    let found: Option<(String, i64, i64)> = work.fetch_optional(one).await?;
+    let (tenant, nanos, tokens) = found.unwrap_or_default();
+    Ok(MonthSum {
+        tenant,
+        nanos,
+        tokens,
+        cents: 0,
+        calls: 0,
+    })
 }
 
 /// One quantity of an integration's month, seen from one node.
@@ -147,6 +215,12 @@ impl Share {
             }
             _ => false,
         }
+    }
+
+    /// What the other nodes have drawn and not settled.
+    fn elsewhere(&self) -> i64 {
+        let own = (i128::from(self.drawn) - i128::from(self.settled)).max(0);
+        i64::try_from((self.outstanding - own).max(0)).unwrap_or(i64::MAX)
     }
 
     fn give_back(&mut self, unused: i64) -> bool {

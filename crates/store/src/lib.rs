@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use tollgate_core::{NodeId, Period, TenantId};
 
-pub use self::allowances::DrawAsk;
+pub use self::allowances::{DrawAsk, Prospect};
 pub use self::audit::AuditRow;
 pub use self::balances::Balance;
 pub use self::changes::{Change, ChangeKind, Directory};

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    completions, dev, doctor, init, integration, key, ledger, rollup, serve, tenant, usage,
+    completions, dev, doctor, init, integration, key, ledger, limit, rollup, serve, tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -43,6 +43,8 @@ pub enum Command {
     Key(Noun<key::Verb>),
     /// Integrations: list create get update enable disable delete limits
     Integration(Noun<integration::Verb>),
+    /// Limits: check status
+    Limit(Noun<limit::Verb>),
     /// Usage: summary history daily
     Usage(Noun<usage::Verb>),
     /// The ledger: verify status

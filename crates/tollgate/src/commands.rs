@@ -7,6 +7,7 @@ pub mod init;
 pub mod integration;
 pub mod key;
 pub mod ledger;
+pub mod limit;
 pub mod rollup;
 pub mod serve;
 pub mod tenant;
@@ -30,6 +31,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Tenant(noun) => tenant::run(noun).await,
         Command::Key(noun) => key::run(noun).await,
         Command::Integration(noun) => integration::run(noun).await,
+        Command::Limit(noun) => limit::run(noun).await,
         Command::Usage(noun) => usage::run(noun).await,
         Command::Ledger(noun) => ledger::run(noun).await,
         Command::Rollup(noun) => rollup::run(noun).await,

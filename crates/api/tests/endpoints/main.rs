@@ -9,6 +9,7 @@ mod access;
 mod client;
 mod description;
 mod edge;
+mod enforcement;
 mod integrations;
 mod isolation;
 mod keys;
