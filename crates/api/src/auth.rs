@@ -11,6 +11,7 @@ use tollgate_core::TenantId;
 use tollgate_core::audit::Actor;
 use tollgate_core::role::{Permission, Role};
 
+use crate::precondition::precondition;
 use crate::problem::{Problem, RequestId};
 use crate::state::Api;
 
@@ -65,6 +66,7 @@ impl Gate {
         let known = app
             .identify(presented, now)
             .map_err(|_refusal| Problem::unauthorized())?;
+        let precondition = precondition(headers)?;
         let named = named_tenant(headers)?;
         let tenant = match (known.key.role, &known.key.tenant_id) {
             (Role::Operator, _) => {
@@ -83,6 +85,7 @@ impl Gate {
             actor,
             role: known.key.role,
             tenant,
+            precondition,
             request_id,
             now,
         })
@@ -119,7 +122,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The tenant that the request names; a text that can be no tenant's id is no tenant.
+/// The tenant that the request names.
 fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Problem> {
     let mut named = headers.get_all(TENANT).iter();
     let Some(first) = named.next() else {
@@ -133,9 +136,10 @@ fn named_tenant(headers: &HeaderMap) -> Result<Option<TenantId>, Problem> {
         ));
     }
     let tenant = first.to_str().ok().and_then(|text| text.parse().ok());
+    let needed = "give the id of a tenant: 1 to 100 visible ASCII characters";
     tenant
         .map(Some)
-        .ok_or_else(|| AppError::NotFound("tenant").into())
+        .ok_or_else(|| Problem::header(TENANT.as_str(), needed))
 }
 
 #[cfg(test)]

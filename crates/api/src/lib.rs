@@ -11,8 +11,10 @@
 mod auth;
 mod extract;
 mod health;
+mod idempotency;
 mod openapi;
 mod page;
+mod precondition;
 mod problem;
 mod routes;
 mod state;
@@ -43,16 +45,20 @@ pub fn router_with(app: Arc<App>, extra: Router) -> Router {
     let api = Api { app };
     let mut router = Router::new();
     for route in routes::table() {
+        let handler = if idempotency::is_for(route.method, route.path) {
+            let once = middleware::from_fn_with_state(api.clone(), idempotency::once);
+            route.handler.route_layer(once)
+        } else {
+            route.handler
+        };
         let handler = match route.permission {
-            None => route.handler,
+            None => handler,
             Some(permission) => {
                 let gate = Gate {
                     api: api.clone(),
                     permission,
                 };
-                route
-                    .handler
-                    .route_layer(middleware::from_fn_with_state(gate, auth::guard))
+                handler.route_layer(middleware::from_fn_with_state(gate, auth::guard))
             }
         };
         router = router.route(route.path, handler);
@@ -61,6 +67,7 @@ pub fn router_with(app: Arc<App>, extra: Router) -> Router {
         .with_state(api)
         .merge(extra)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(precondition::spare))
         .layer(middleware::from_fn(problem::dress))
 }
 

@@ -6,17 +6,22 @@ use axum::Json;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tollgate_app::AppError;
+use tollgate_app::revision::Revision;
 use utoipa::ToSchema;
+
+use crate::precondition::etag;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// Seconds after which to ask again for what could not be reached.
 const RETRY_SECONDS: &str = "1";
+/// The code of a request whose like is being done.
+const IN_PROGRESS: &str = "request_in_progress";
 
 /// The id of a request: the caller's own, or a new one.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub(crate) struct Problem {
     code: &'static str,
     detail: Cow<'static, str>,
     errors: Vec<FieldError>,
+    /// The present `ETag` of what was to be changed.
+    revision: Option<Revision>,
 }
 
 /// An error as JSON (RFC 9457).
@@ -75,7 +82,13 @@ impl Problem {
             code,
             detail: detail.into(),
             errors: Vec::new(),
+            revision: None,
         }
+    }
+
+    /// A header that cannot be what it should.
+    pub(crate) fn header(name: &str, detail: &str) -> Self {
+        Self::at(StatusCode::BAD_REQUEST, "invalid_header", name, detail)
     }
 
     /// The same for every key that does not work, whatever the reason.
@@ -150,7 +163,11 @@ impl Problem {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if let Some(revision) = self.revision {
+            headers.insert(ETAG, etag(revision));
+        }
+        let comes_by_itself = self.status == StatusCode::SERVICE_UNAVAILABLE;
+        if comes_by_itself || self.code == IN_PROGRESS {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
         }
         response
@@ -164,13 +181,25 @@ impl From<AppError> for Problem {
         match error {
             AppError::NotFound(_) => Self::new(StatusCode::NOT_FOUND, "not_found", detail),
             AppError::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
+            AppError::PreconditionFailed(current) => Self {
+                revision: Some(current),
+                ..Self::new(
+                    StatusCode::PRECONDITION_FAILED,
+                    "precondition_failed",
+                    detail,
+                )
+            },
+            AppError::KeyReused => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "idempotency_key_reused", detail)
+            }
+            AppError::InProgress => Self::new(StatusCode::CONFLICT, IN_PROGRESS, detail),
+            // Headers have hyphens, fields of a body have none.
+            AppError::Invalid { field, reason } if field.contains('-') => {
+                Self::header(field, &reason)
+            }
             AppError::Invalid { field, reason } => {
-                let pointer = if field.contains('-') {
-                    // Headers have hyphens, fields of a body have none.
-                    field.to_owned()
-                } else {
-                    format!("/{}", field.replace('.', "/"))
-                };
+                let pointer = format!("/{}", field.replace('.', "/"));
                 Self::at(StatusCode::UNPROCESSABLE_ENTITY, "invalid", pointer, reason)
             }
             AppError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "permission_denied", detail),
@@ -199,24 +228,35 @@ pub(crate) async fn dress(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = next.run(request).await;
-    let problem = response
-        .extensions_mut()
-        .remove::<Problem>()
-        .or_else(|| bare(&response));
-    if let Some(problem) = problem {
-        let kept = std::mem::take(response.headers_mut());
-        response = problem.render(&path, &id);
-        for name in [http::header::ALLOW, http::header::CACHE_CONTROL] {
-            if let Some(value) = kept.get(&name) {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
-    }
+    let mut response = told(next.run(request).await, &path, &id);
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
+}
+
+/// An answer whose problem, if it has one, is written out.
+pub(crate) fn told(mut response: Response, path: &str, request_id: &str) -> Response {
+    let problem = response
+        .extensions_mut()
+        .remove::<Problem>()
+        .or_else(|| bare(&response));
+    let Some(problem) = problem else {
+        return response;
+    };
+    let kept = std::mem::take(response.headers_mut());
+    response = problem.render(path, request_id);
+    for name in [http::header::ALLOW, http::header::CACHE_CONTROL] {
+        if let Some(value) = kept.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+/// An answer that only its status tells about.
+pub(crate) fn of(status: StatusCode) -> Response {
+    Problem::of_status(status).into_response()
 }
 
 /// The problem of an error that came without a document: from the router itself.

@@ -16,6 +16,7 @@ use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
 use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
 use crate::error::AppError;
+use crate::idempotency::Running;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
 use crate::ledger::{Ledger, Writer, WriterConfig};
@@ -57,6 +58,7 @@ pub struct App {
     prices: PriceBook,
     directory: Directory,
     metering: Arc<Metering>,
+    pub(crate) running_requests: Arc<Running>,
     /// Held from reading a changed thing to putting it into the directory, so that of two
     /// refreshes the one that read later also puts later.
     refreshing: tokio::sync::Mutex<()>,
@@ -116,6 +118,7 @@ impl App {
             prices: parts.prices,
             directory: Directory::default(),
             metering,
+            running_requests: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
             running: Mutex::new(None),
         });

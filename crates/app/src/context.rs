@@ -5,6 +5,7 @@ use tollgate_core::role::{Permission, Role};
 use tollgate_core::{Moment, TenantId};
 
 use crate::error::AppError;
+use crate::revision::Precondition;
 
 /// The circumstances of one request to the control plane.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Context {
     pub role: Role,
     /// The tenant they act for: the key's own, or the one an operator names.
     pub tenant: Option<TenantId>,
+    /// What the request asks of the state that it meets.
+    pub precondition: Precondition,
     /// The id of the request, for the audit trail.
     pub request_id: Option<String>,
     /// When.

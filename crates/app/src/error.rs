@@ -5,6 +5,7 @@ use tollgate_store::{Conflict, StoreError};
 use tollgate_vault::VaultError;
 
 use crate::journal::JournalError;
+use crate::revision::Revision;
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +21,21 @@ pub enum AppError {
         /// What clashes, and what to do.
         message: String,
     },
+    /// It is not in a state that the asker has seen.
+    #[error(
+        "somebody changed it since you read it: read it again, and repeat what is still wanted with \
+         its new ETag"
+    )]
+    PreconditionFailed(Revision),
+    /// Its idempotency key came with another request before.
+    #[error(
+        "this idempotency key came with another request before: a new request needs a new key, and \
+         a repeated one must be the same to the byte"
+    )]
+    KeyReused,
+    /// A request with its idempotency key is being done.
+    #[error("a request with this idempotency key is being done: ask again in a moment")]
+    InProgress,
     /// A field breaks a rule.
     #[error("{field}: {reason}")]
     Invalid {
@@ -80,6 +96,10 @@ impl AppError {
             ),
             Conflict::IntegrationChanged => (
                 "integration_changed",
+                "it was changed meanwhile: read it again and repeat",
+            ),
+            Conflict::TenantChanged => (
+                "tenant_changed",
                 "it was changed meanwhile: read it again and repeat",
             ),
             Conflict::NodeRetired => ("node_retired", "this node was retired: start it afresh"),

@@ -12,11 +12,12 @@ use tollgate_core::IntegrationId;
 use tollgate_core::page::{Page, PageAsk};
 use tollgate_core::role::Permission;
 use tollgate_providers::{Description, registry};
-use tollgate_store::IntegrationChange;
+use tollgate_store::{Conflict, IntegrationChange, StoreError};
 
 use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
+use crate::revision::Revised;
 use crate::tenants::as_json;
 
 pub use create::NewIntegration;
@@ -110,14 +111,19 @@ impl App {
     ) -> Result<(), AppError> {
         context.must_be_allowed(Permission::ManageIntegrations)?;
         let before = self.get_integration(context, id).await?;
+        context.must_match(&before)?;
+        let seen = context.precondition.names_states();
+        let expected = seen.then_some(before.record.updated_at);
         let mut audit = context.audit("integration.delete", target(&before.record));
         audit.before = Some(audited(&before));
         let deleted = self
             .store
             .tenant(context.tenant()?)
-            .delete_integration(id, audit)
+            .delete_integration(id, expected, audit)
             .await;
-        deleted.map_err(|error| AppError::from(error).naming("integration"))?;
+        if let Err(error) = deleted {
+            return Err(self.overtaken(context, id, error).await);
+        }
         self.refresh_integration(id).await
     }
 
@@ -152,6 +158,7 @@ impl App {
         mut after: CusIntegration,
     ) -> Result<ShownIntegration, AppError> {
         let mut shown = self.shown(context, before).await?;
+        context.must_match(&shown)?;
         if shown.record.status == after.status {
             return Ok(shown);
         }
@@ -166,15 +173,27 @@ impl App {
             expected,
             credential: None,
         };
+        let id = parsed_id(&shown.record)?;
         let store = self.store.tenant(context.tenant()?);
-        shown.record = store.update_integration(change, audit).await?;
-        self.refresh_record(&shown.record).await?;
+        shown.record = match store.update_integration(change, audit).await {
+            Ok(record) => record,
+            Err(error) => return Err(self.overtaken(context, id, error).await),
+        };
+        self.refresh_integration(id).await?;
         Ok(shown)
     }
 
-    /// Takes a changed record into this node's directory.
-    async fn refresh_record(&self, record: &CusIntegration) -> Result<(), AppError> {
-        self.refresh_integration(parsed_id(record)?).await
+    /// Why a change was not made: for one that named the states that it may meet, somebody else's
+    /// change is one that it has not seen.
+    async fn overtaken(&self, context: &Context, id: IntegrationId, error: StoreError) -> AppError {
+        let is_changed = matches!(error, StoreError::Conflict(Conflict::IntegrationChanged));
+        if is_changed && context.precondition.names_states() {
+            return match self.get_integration(context, id).await {
+                Ok(current) => AppError::PreconditionFailed(current.revision()),
+                Err(error) => error,
+            };
+        }
+        AppError::from(error).naming("integration")
     }
 
     /// Adds the mark of its credential to a record: from memory where that is the same revision.
@@ -215,7 +234,7 @@ fn target(record: &CusIntegration) -> String {
 }
 
 /// An integration as the audit trail keeps it: without its reference, with its credential's mark.
-fn audited(shown: &ShownIntegration) -> String {
+pub(crate) fn audited(shown: &ShownIntegration) -> String {
     #[derive(Serialize)]
     struct Audited<'a> {
         #[serde(flatten)]

@@ -1,5 +1,5 @@
 //! Work that nobody asked for: hearing what other nodes changed, telling that this one lives,
-//! and writing down when keys were last used.
+//! writing down when keys were last used, and forgetting answers that were kept long enough.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -81,6 +81,9 @@ async fn keep_house(app: Weak<App>) {
         note_use_of_keys(&app).await;
         if let Err(error) = app.store.operator().heartbeat(app.now().wall).await {
             tracing::warn!(%error, "this node cannot give a sign of life");
+        }
+        if let Err(error) = app.forget_old_requests(app.now()).await {
+            tracing::warn!(%error, "old answers cannot be forgotten");
         }
     }
 }

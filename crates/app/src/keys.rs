@@ -119,6 +119,7 @@ impl App {
     /// Ends a key for good; in force on this node when it returns. Again, it changes nothing.
     pub async fn revoke_key(&self, context: &Context, id: KeyId) -> Result<AccessKey, AppError> {
         let before = self.get_key(context, id).await?;
+        context.must_match(&before)?;
         if before.revoked_at.is_some() {
             return Ok(before);
         }

@@ -12,6 +12,7 @@ pub mod directory;
 pub mod enforcement;
 pub mod error;
 pub mod health;
+pub mod idempotency;
 pub mod integrations;
 pub mod jobs;
 pub mod journal;
@@ -19,6 +20,7 @@ pub mod keys;
 pub mod ledger;
 pub mod metering;
 mod naming;
+pub mod revision;
 pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -5,11 +5,13 @@ use tollgate_core::audit::AuditEntry;
 use tollgate_core::page::{Page, PageAsk};
 use tollgate_core::role::Permission;
 use tollgate_core::tenant::{Tenant, TenantStatus};
+use tollgate_store::{Conflict, StoreError};
 
 use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
+use crate::revision::Revised;
 
 /// A tenant that is to be made.
 #[derive(Debug, Clone)]
@@ -69,7 +71,7 @@ impl App {
         tenant.map_err(|error| AppError::from(error).naming("tenant"))
     }
 
-    /// Renames, suspends or resumes a tenant; in force on this node when it returns.
+    /// Renames, suspends or resumes a tenant; a conflict if it was changed meanwhile. In force on this node when it returns.
     pub async fn update_tenant(
         &self,
         context: &Context,
@@ -77,6 +79,7 @@ impl App {
         change: TenantChange,
     ) -> Result<Tenant, AppError> {
         let before = self.get_tenant(context, id).await?;
+        context.must_match(&before)?;
         let mut tenant = before.clone();
         if let Some(name) = change.name {
             check_name(&name)?;
@@ -95,8 +98,20 @@ impl App {
         let mut audit = operator_audit(context, action, id);
         audit.before = Some(as_json(&before));
         audit.after = Some(as_json(&tenant));
-        let updated = self.store.operator().update_tenant(&tenant, audit).await;
-        let tenant = updated.map_err(|error| AppError::from(error).naming("tenant"))?;
+        let operator = self.store.operator();
+        let updated = operator
+            .update_tenant(&tenant, before.updated_at, audit)
+            .await;
+        let tenant = match updated {
+            Ok(tenant) => tenant,
+            Err(StoreError::Conflict(Conflict::TenantChanged))
+                if context.precondition.names_states() =>
+            {
+                let current = self.get_tenant(context, id).await?;
+                return Err(AppError::PreconditionFailed(current.revision()));
+            }
+            Err(error) => return Err(AppError::from(error).naming("tenant")),
+        };
         self.refresh_tenant(id).await?;
         Ok(tenant)
     }

@@ -30,6 +30,7 @@ use crate::context::Context;
 use crate::integrations::NewIntegration;
 use crate::keys::{CreatedKey, NewKey};
 use crate::metering::{CallFacts, Ending, Hold, NotAdmitted};
+use crate::revision::Precondition;
 use crate::tenants::NewTenant;
 
 /// When every world begins: a Sunday in the middle of a month.
@@ -106,6 +107,7 @@ impl World {
             actor: Actor::Console,
             role: Role::Operator,
             tenant: None,
+            precondition: Precondition::None,
             request_id: None,
             now: self.clock.now(),
         }

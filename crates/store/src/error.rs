@@ -103,6 +103,9 @@ pub enum Conflict {
     /// The integration was changed since it was read.
     #[error("the integration was changed meanwhile: read it again")]
     IntegrationChanged,
+    /// The tenant was changed since it was read.
+    #[error("the tenant was changed meanwhile: read it again")]
+    TenantChanged,
     /// The credential's version was used before.
     #[error("the integration has a credential of this version already")]
     CredentialVersionExists,

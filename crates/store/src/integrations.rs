@@ -126,14 +126,20 @@ impl TenantStore {
     }
 
     /// Deletes an integration at the time of the audit entry: it refuses everything, and keeps its ledger.
+    ///
+    /// A conflict if its `updated_at` is not `expected`, where that is given.
     pub async fn delete_integration(
         &self,
         id: IntegrationId,
+        expected: Option<Timestamp>,
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let tenant = self.tenant.clone();
         self.perform(Purpose::Change, move |work| {
             Box::pin(async move {
+                if let Some(expected) = expected {
+                    unchanged(work, &tenant, id, expected).await?;
+                }
                 let update = "UPDATE cus_integrations SET deleted_at = $3, updated_at = $3 \
                                   WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL";
                 let update = sql(update)
@@ -259,15 +265,7 @@ async fn update(
     change: IntegrationChange,
     at: Timestamp,
 ) -> Result<CusIntegration, StoreError> {
-    let one = living_of(tenant)
-        .push(" AND id = ")
-        .value(id.to_string())
-        .locking();
-    let found: Option<Row> = work.fetch_optional(one).await?;
-    let found = found.ok_or(StoreError::NotFound)?;
-    if found.updated_at != micros(change.expected) {
-        return Err(Conflict::IntegrationChanged.into());
-    }
+    unchanged(work, tenant, id, change.expected).await?;
     let mut integration = change.integration;
     free_name(work, tenant, id, &integration.name).await?;
     let moved_on = change
@@ -283,6 +281,26 @@ async fn update(
         credentials::replace(work, tenant, id, credential, at).await?;
     }
     Ok(integration)
+}
+
+/// Locks an integration, and refuses one that was changed since it was read.
+async fn unchanged(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+    expected: Timestamp,
+) -> Result<(), StoreError> {
+    let one = living_of(tenant)
+        .push(" AND id = ")
+        .value(id.to_string())
+        .locking();
+    let found: Option<Row> = work.fetch_optional(one).await?;
+    let found = found.ok_or(StoreError::NotFound)?;
+    if found.updated_at == micros(expected) {
+        Ok(())
+    } else {
+        Err(Conflict::IntegrationChanged.into())
+    }
 }
 
 /// Refuses a name that another living integration has.

@@ -45,12 +45,20 @@ struct Migration {
     postgres: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "books",
-    sqlite: include_str!("../migrations/sqlite/0001_books.sql"),
-    postgres: include_str!("../migrations/postgres/0001_books.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "books",
+        sqlite: include_str!("../migrations/sqlite/0001_books.sql"),
+        postgres: include_str!("../migrations/postgres/0001_books.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "idempotency",
+        sqlite: include_str!("../migrations/sqlite/0005_idempotency.sql"),
+        postgres: include_str!("../migrations/postgres/0005_idempotency.sql"),
+    },
+];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (\
      version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum BIGINT NOT NULL, applied_at BIGINT NOT NULL)";

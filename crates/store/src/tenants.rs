@@ -1,5 +1,6 @@
 //! Tenants: created, changed and deleted by the operator. A deleted tenant keeps its id and its books.
 
+use jiff::Timestamp;
 use tollgate_core::TenantId;
 use tollgate_core::audit::AuditEntry;
 use tollgate_core::page::{Cursor, Page, PageAsk};
@@ -73,24 +74,31 @@ impl OperatorStore {
     }
 
     /// Gives a tenant the name and status of `tenant`, at the time of the audit entry.
+    ///
+    /// A conflict if its `updated_at` is not `expected`. That always moves on.
     pub async fn update_tenant(
         &self,
         tenant: &Tenant,
+        expected: Timestamp,
         audit: AuditEntry,
     ) -> Result<Tenant, StoreError> {
         let tenant = tenant.clone();
         self.perform(Purpose::Change, move |work| {
             Box::pin(async move {
+                let found: Option<Row> = work.fetch_optional(one(&tenant.id).locking()).await?;
+                let found = found.ok_or(StoreError::NotFound)?.updated_at;
+                if found != micros(expected) {
+                    return Err(Conflict::TenantChanged.into());
+                }
+                let moved_on = micros(audit.at).max(found.saturating_add(1));
                 let update = "UPDATE tenants SET name = $2, status = $3, updated_at = $4 \
                                   WHERE id = $1 AND deleted_at IS NULL";
                 let update = sql(update)
                     .bind(tenant.id.as_str())
                     .bind(storable(&tenant.name))
                     .bind(tenant.status.as_str())
-                    .bind(micros(audit.at));
-                if work.execute(update).await? == 0 {
-                    return Err(StoreError::NotFound);
-                }
+                    .bind(moved_on);
+                work.execute(update).await?;
                 record(work, &tenant.id, &audit).await?;
                 let row: Row = work.fetch_one(one(&tenant.id)).await?;
                 row.read()

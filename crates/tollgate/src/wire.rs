@@ -341,7 +341,10 @@ pub fn of_app(error: &AppError) -> Failure {
     }
     let exit = match error {
         AppError::NotFound(_) => Exit::NotFound,
-        AppError::Conflict { .. } => Exit::Conflict,
+        AppError::Conflict { .. }
+        | AppError::PreconditionFailed(_)
+        | AppError::KeyReused
+        | AppError::InProgress => Exit::Conflict,
         AppError::Forbidden(_) => Exit::Denied,
         AppError::Unavailable(_) => Exit::Unreachable,
         AppError::Invalid { .. } | AppError::Internal(_) => Exit::Failure,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use aws_lc_rs::aead::LessSafeKey;
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::{hkdf, hmac, rand};
 
@@ -20,6 +20,8 @@ pub(crate) const PEPPER: &str = "pepper";
 
 const ACCESS_KEY_PURPOSE: &[u8] = b"tollgate/access-key";
 const FINGERPRINT_PURPOSE: &[u8] = b"tollgate/fingerprint";
+const REQUEST_PURPOSE: &[u8] = b"tollgate/request";
+const ANSWER_PURPOSE: &[u8] = b"tollgate/answer";
 const PEPPER_MARK_PURPOSE: &[u8] = b"tollgate/pepper-mark";
 
 /// The name of a master key: 1 to 32 characters of `a-z`, `0-9` and `-`; `pepper` is taken.
@@ -86,6 +88,8 @@ pub struct KeyRing {
     others: Vec<MasterKey>,
     pub(crate) access_keys: hmac::Key,
     pub(crate) fingerprints: hmac::Key,
+    pub(crate) requests: hmac::Key,
+    pub(crate) answers: LessSafeKey,
     pepper_mark: String,
 }
 
@@ -130,6 +134,8 @@ impl KeyRing {
             others,
             access_keys: derive(&keys.pepper, ACCESS_KEY_PURPOSE)?,
             fingerprints: derive(&keys.pepper, FINGERPRINT_PURPOSE)?,
+            requests: derive(&keys.pepper, REQUEST_PURPOSE)?,
+            answers: derive_aead(&keys.pepper, ANSWER_PURPOSE)?,
             pepper_mark: hex_mark(&mark_key, b""),
         })
     }
@@ -178,6 +184,16 @@ fn derive(pepper: &KeyBytes, purpose: &[u8]) -> Result<hmac::Key, VaultError> {
         .extract(pepper.as_ref())
         .expand(&[purpose], hmac::HMAC_SHA256)
         .map(hmac::Key::from)
+        .map_err(|Unspecified| VaultError::CryptoFailed)
+}
+
+/// A key of its own to encrypt with, in the same way.
+fn derive_aead(pepper: &KeyBytes, purpose: &[u8]) -> Result<LessSafeKey, VaultError> {
+    hkdf::Salt::none(hkdf::HKDF_SHA256)
+        .extract(pepper.as_ref())
+        .expand(&[purpose], &AES_256_GCM)
+        .map(UnboundKey::from)
+        .map(LessSafeKey::new)
         .map_err(|Unspecified| VaultError::CryptoFailed)
 }
 

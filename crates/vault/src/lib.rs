@@ -7,6 +7,7 @@
 //! | [`keyfile`] | the text that a key ring is read from, and what it refuses |
 //! | [`seal`] | sealing, opening and re-wrapping a credential |
 //! | [`sealed`] | the bytes of a sealed credential |
+//! | [`answer`] | sealing answers that are kept for a repeated request |
 //! | [`access_key`] | minting access keys, and the digest that they are found by |
 //! | [`fingerprint`] | what may be shown of a secret |
 //! | [`mod@reference`] | where a credential is: `encrypted://`, `env://`, `vault://` |
@@ -19,6 +20,7 @@
 #![cfg_attr(not(test), deny(clippy::as_conversions, clippy::indexing_slicing))]
 
 pub mod access_key;
+pub mod answer;
 pub mod error;
 pub mod fingerprint;
 pub mod keyfile;

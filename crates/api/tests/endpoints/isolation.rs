@@ -101,7 +101,7 @@ async fn an_operator_acts_on_a_tenant_only_by_naming_one_that_is_there() {
         .operator("GET", path)
         .send()
         .await
-        .problem(422, "invalid");
+        .problem(400, "invalid_header");
     client
         .operator("GET", path)
         .tenant("nobody")
@@ -113,7 +113,7 @@ async fn an_operator_acts_on_a_tenant_only_by_naming_one_that_is_there() {
         .tenant("")
         .send()
         .await
-        .problem(404, "not_found");
+        .problem(400, "invalid_header");
     client
         .operator("GET", path)
         .tenant("acme")

@@ -100,7 +100,7 @@ async fn an_operator_makes_a_tenants_first_key_by_naming_the_tenant() {
         .send()
         .await;
     assert_eq!(
-        unnamed.problem(422, "invalid")["errors"][0]["pointer"],
+        unnamed.problem(400, "invalid_header")["errors"][0]["pointer"],
         "x-tollgate-tenant"
     );
     let made = client

@@ -7,9 +7,11 @@
 
 mod access;
 mod client;
+mod conditions;
 mod description;
 mod edge;
 mod enforcement;
+mod idempotency;
 mod integrations;
 mod isolation;
 mod keys;

@@ -69,6 +69,7 @@ impl App {
     ) -> Result<ShownIntegration, AppError> {
         context.must_be_allowed(Permission::ManageIntegrations)?;
         let before = self.get_integration(context, id).await?;
+        context.must_match(&before)?;
         let mut shown = before.clone();
         let provider = provider_of(before.record.provider_type)?;
         let credential = self
@@ -102,11 +103,11 @@ impl App {
             expected: before.record.updated_at,
             credential,
         };
-        let record = self
-            .store
-            .tenant(context.tenant()?)
-            .update_integration(change, audit)
-            .await?;
+        let store = self.store.tenant(context.tenant()?);
+        let record = match store.update_integration(change, audit).await {
+            Ok(record) => record,
+            Err(error) => return Err(self.overtaken(context, id, error).await),
+        };
         self.refresh_integration(id).await?;
         Ok(ShownIntegration {
             record,

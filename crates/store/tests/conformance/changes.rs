@@ -130,7 +130,7 @@ pub(crate) async fn a_loaded_thing_is_gone_when_it_is_deleted(world: &World) {
     let deleted = audit(Some(&acme), "integration.delete");
     world
         .tenant(&acme)
-        .delete_integration(id, deleted)
+        .delete_integration(id, None, deleted)
         .await
         .unwrap();
     assert!(operator.load_integration(id).await.unwrap().is_none());

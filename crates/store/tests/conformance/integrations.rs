@@ -106,7 +106,11 @@ pub(crate) async fn a_living_name_is_unique_and_free_again_after_deletion(world:
         Err(StoreError::Conflict(Conflict::IntegrationNameTaken))
     ));
     store
-        .delete_integration(id_of(&first), audit(Some(&acme), "integration.delete"))
+        .delete_integration(
+            id_of(&first),
+            None,
+            audit(Some(&acme), "integration.delete"),
+        )
         .await
         .unwrap();
     assert!(matches!(
@@ -115,7 +119,11 @@ pub(crate) async fn a_living_name_is_unique_and_free_again_after_deletion(world:
     ));
     let reused = world.create_integration(&acme, "main").await;
     assert_ne!(reused.id, first.id);
-    let again = store.delete_integration(id_of(&first), audit(Some(&acme), "integration.delete"));
+    let again = store.delete_integration(
+        id_of(&first),
+        None,
+        audit(Some(&acme), "integration.delete"),
+    );
     assert!(matches!(again.await, Err(StoreError::NotFound)));
 }
 
@@ -163,7 +171,7 @@ pub(crate) async fn another_tenants_integration_is_not_found(world: &World) {
         Err(StoreError::NotFound)
     ));
     let deleted = stranger
-        .delete_integration(id, audit(Some(&other), "integration.delete"))
+        .delete_integration(id, None, audit(Some(&other), "integration.delete"))
         .await;
     assert!(matches!(deleted, Err(StoreError::NotFound)));
     let mut claimed = integration.clone();
@@ -218,7 +226,7 @@ pub(crate) async fn a_replaced_credential_leaves_no_secret_behind(world: &World)
     let with_secret = "UPDATE credentials SET last4 = last4 WHERE length(sealed) > 0";
     assert_eq!(world.raw(with_secret).await.unwrap(), 1);
     store
-        .delete_integration(id, audit(Some(&acme), "integration.delete"))
+        .delete_integration(id, None, audit(Some(&acme), "integration.delete"))
         .await
         .unwrap();
     assert_eq!(world.raw(with_secret).await.unwrap(), 0);

@@ -7,6 +7,7 @@ mod allowances;
 mod atomicity;
 mod changes;
 mod exactness;
+mod idempotency;
 mod integrations;
 mod keys;
 mod ledger;
@@ -62,6 +63,10 @@ conformance! {
         another_tenants_integration_is_not_found
         a_replaced_credential_leaves_no_secret_behind
         integrations_are_filtered_and_paged;
+    idempotency:
+        a_request_is_begun_once_and_its_answer_is_found_again
+        of_many_that_begin_the_same_request_at_once_one_does_it
+        an_old_request_is_forgotten;
     changes:
         the_directory_holds_what_lives
         a_change_is_announced_with_its_kind_and_owner

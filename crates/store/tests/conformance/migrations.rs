@@ -43,10 +43,7 @@ pub(crate) async fn a_newer_schema_is_refused(world: &World) {
     ] {
         assert!(matches!(
             outcome,
-            Err(StoreError::SchemaTooNew {
-                found: 999,
-                known: 1
-            })
+            Err(StoreError::SchemaTooNew { found: 999, .. })
         ));
     }
 }

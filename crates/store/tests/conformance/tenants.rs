@@ -14,9 +14,15 @@ pub(crate) async fn a_tenant_is_kept_changed_and_found_again(world: &World) {
     "Acme, suspended".clone_into(&mut acme.name);
     let changed = world
         .operator()
-        .update_tenant(&acme, audit(Some(&id), "tenant.update"))
+        .update_tenant(&acme, moment(0), audit(Some(&id), "tenant.update"))
         .await
         .unwrap();
+    let late = audit(Some(&id), "tenant.update");
+    let late = world.operator().update_tenant(&acme, moment(0), late).await;
+    assert!(matches!(
+        late,
+        Err(StoreError::Conflict(Conflict::TenantChanged))
+    ));
     assert_eq!(changed.status, TenantStatus::Suspended);
     assert_eq!(changed.updated_at, moment(60));
     assert_eq!(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tollgate_app::keys::NewKey;
+use tollgate_app::revision::Precondition;
 use tollgate_app::{App, Context};
 use tollgate_core::audit::Actor;
 use tollgate_core::page::PageAsk;
@@ -146,6 +147,7 @@ pub(super) fn console(app: &App) -> Context {
         actor: Actor::Console,
         role: Role::Operator,
         tenant: None,
+        precondition: Precondition::None,
         request_id: None,
         now: app.now(),
     }

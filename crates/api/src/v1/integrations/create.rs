@@ -1,6 +1,5 @@
 //! `POST /api/v1/integrations`
 
-use axum::Json;
 use axum::extract::State;
 use cus_models::CusProviderType;
 use http::StatusCode;
@@ -12,6 +11,7 @@ use utoipa::ToSchema;
 use super::IntegrationBody;
 use crate::auth::Asker;
 use crate::extract::Body;
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -57,7 +57,7 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Body(asked): Body<Asked>,
-) -> Result<(StatusCode, Json<IntegrationBody>), Problem> {
+) -> Result<(StatusCode, Tagged<IntegrationBody>), Problem> {
     let new = NewIntegration {
         name: asked.name,
         provider_type: asked.provider_type,
@@ -70,5 +70,5 @@ pub(crate) async fn handle(
         rate_limit_rpm: asked.rate_limit_rpm,
     };
     let shown = api.app.create_integration(&context, new).await?;
-    Ok((StatusCode::CREATED, Json(shown.into())))
+    Ok((StatusCode::CREATED, Tagged::of(shown)))
 }

@@ -1,12 +1,12 @@
 //! `GET /api/v1/integrations/{id}`
 
-use axum::Json;
 use axum::extract::State;
 use tollgate_core::IntegrationId;
 
 use super::IntegrationBody;
 use crate::auth::Asker;
 use crate::extract::Id;
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -18,6 +18,6 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Id(id): Id<IntegrationId>,
-) -> Result<Json<IntegrationBody>, Problem> {
-    Ok(Json(api.app.get_integration(&context, id).await?.into()))
+) -> Result<Tagged<IntegrationBody>, Problem> {
+    Ok(Tagged::of(api.app.get_integration(&context, id).await?))
 }

@@ -1,6 +1,5 @@
 //! `PATCH /api/v1/integrations/{id}`
 
-use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use super::IntegrationBody;
 use crate::auth::Asker;
 use crate::extract::{Body, Id};
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -58,7 +58,7 @@ pub(crate) async fn handle(
     Asker(context): Asker,
     Id(id): Id<IntegrationId>,
     Body(asked): Body<Asked>,
-) -> Result<Json<IntegrationBody>, Problem> {
+) -> Result<Tagged<IntegrationBody>, Problem> {
     let patch = IntegrationPatch {
         name: asked.name,
         config: asked.config,
@@ -69,10 +69,7 @@ pub(crate) async fn handle(
         credential: asked.credential,
         credential_ref: asked.credential_ref,
     };
-    Ok(Json(
-        api.app
-            .update_integration(&context, id, patch)
-            .await?
-            .into(),
+    Ok(Tagged::of(
+        api.app.update_integration(&context, id, patch).await?,
     ))
 }

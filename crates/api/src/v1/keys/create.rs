@@ -1,11 +1,11 @@
 //! `POST /api/v1/keys`: the only answer that has a key in it.
 
-use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tollgate_app::keys::NewKey;
+use tollgate_app::revision::Revised;
 use tollgate_core::IntegrationId;
 use tollgate_core::role::Role;
 use utoipa::ToSchema;
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use super::KeyBody;
 use crate::auth::Asker;
 use crate::extract::{Body, parsed, parsed_option, time_option};
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -54,7 +55,7 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Body(asked): Body<Asked>,
-) -> Result<(StatusCode, Json<CreatedKeyBody>), Problem> {
+) -> Result<(StatusCode, Tagged<CreatedKeyBody>), Problem> {
     let new = NewKey {
         name: asked.name,
         role: asked.role,
@@ -62,9 +63,10 @@ pub(crate) async fn handle(
         expires_at: asked.expires_at,
     };
     let created = api.app.create_key(&context, new).await?;
+    let revision = created.key.revision();
     let body = CreatedKeyBody {
         kept: created.key.into(),
         key: created.secret.reveal(),
     };
-    Ok((StatusCode::CREATED, Json(body)))
+    Ok((StatusCode::CREATED, Tagged::new(revision, body)))
 }

@@ -1,12 +1,12 @@
 //! `GET /api/v1/keys/{id}`
 
-use axum::Json;
 use axum::extract::State;
 use tollgate_core::KeyId;
 
 use super::KeyBody;
 use crate::auth::Asker;
 use crate::extract::Id;
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -18,6 +18,6 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Id(id): Id<KeyId>,
-) -> Result<Json<KeyBody>, Problem> {
-    Ok(Json(api.app.get_key(&context, id).await?.into()))
+) -> Result<Tagged<KeyBody>, Problem> {
+    Ok(Tagged::of(api.app.get_key(&context, id).await?))
 }

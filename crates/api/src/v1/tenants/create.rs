@@ -1,6 +1,5 @@
 //! `POST /api/v1/tenants`
 
-use axum::Json;
 use axum::extract::State;
 use http::StatusCode;
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use super::TenantBody;
 use crate::auth::Asker;
 use crate::extract::{Body, parsed_option};
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -34,11 +34,11 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Body(asked): Body<Asked>,
-) -> Result<(StatusCode, Json<TenantBody>), Problem> {
+) -> Result<(StatusCode, Tagged<TenantBody>), Problem> {
     let new = NewTenant {
         id: asked.id,
         name: asked.name,
     };
     let tenant = api.app.create_tenant(&context, new).await?;
-    Ok((StatusCode::CREATED, Json(tenant.into())))
+    Ok((StatusCode::CREATED, Tagged::of(tenant)))
 }

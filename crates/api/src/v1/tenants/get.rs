@@ -1,12 +1,12 @@
 //! `GET /api/v1/tenants/{id}`
 
-use axum::Json;
 use axum::extract::State;
 use tollgate_core::TenantId;
 
 use super::TenantBody;
 use crate::auth::Asker;
 use crate::extract::Id;
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -18,6 +18,6 @@ pub(crate) async fn handle(
     State(api): State<Api>,
     Asker(context): Asker,
     Id(id): Id<TenantId>,
-) -> Result<Json<TenantBody>, Problem> {
-    Ok(Json(api.app.get_tenant(&context, &id).await?.into()))
+) -> Result<Tagged<TenantBody>, Problem> {
+    Ok(Tagged::of(api.app.get_tenant(&context, &id).await?))
 }

@@ -1,6 +1,5 @@
 //! `PATCH /api/v1/tenants/{id}`
 
-use axum::Json;
 use axum::extract::State;
 use serde::Deserialize;
 use tollgate_app::tenants::TenantChange;
@@ -11,6 +10,7 @@ use utoipa::ToSchema;
 use super::TenantBody;
 use crate::auth::Asker;
 use crate::extract::{Body, Id};
+use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -35,12 +35,12 @@ pub(crate) async fn handle(
     Asker(context): Asker,
     Id(id): Id<TenantId>,
     Body(asked): Body<Asked>,
-) -> Result<Json<TenantBody>, Problem> {
+) -> Result<Tagged<TenantBody>, Problem> {
     let change = TenantChange {
         name: asked.name,
         status: asked.status,
     };
-    Ok(Json(
-        api.app.update_tenant(&context, &id, change).await?.into(),
+    Ok(Tagged::of(
+        api.app.update_tenant(&context, &id, change).await?,
     ))
 }
