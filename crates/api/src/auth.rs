@@ -86,6 +86,7 @@ impl Gate {
             role: known.key.role,
             tenant,
             precondition,
+            bound_to: known.key.integration_id,
             request_id,
             now,
         })

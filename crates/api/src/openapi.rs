@@ -2,6 +2,7 @@
 
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
 use tollgate_core::role::{Permission, Role};
+use tollgate_core::usage::Origin;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
 use utoipa::openapi::schema::{Components, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
@@ -151,6 +152,14 @@ pub(crate) fn tenant_status() -> Object {
 
 pub(crate) fn usage_source() -> Object {
     one_of(["provider", "counted", "estimated"])
+}
+
+pub(crate) fn report_result() -> Object {
+    one_of(["accepted", "duplicate", "conflict", "rejected"])
+}
+
+pub(crate) fn usage_origin() -> Object {
+    one_of(Origin::ALL.into_iter().map(Origin::as_str))
 }
 
 /// `GET /api/v1/openapi.json`.

@@ -141,6 +141,14 @@ impl Problem {
         Self::new(status, code, detail)
     }
 
+    /// The first place that is wrong, as a JSON pointer, and what is wrong with it.
+    pub(crate) fn place(self) -> (String, String) {
+        match self.errors.into_iter().next() {
+            Some(error) => (error.pointer, error.detail),
+            None => (String::new(), self.detail.into_owned()),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status

@@ -65,6 +65,7 @@ pub(crate) fn table() -> Vec<Route> {
     const WRITE: Option<Permission> = Some(Permission::ManageIntegrations);
     const USAGE: Option<Permission> = Some(Permission::ReadUsage);
     const CALL: Option<Permission> = Some(Permission::Call);
+    const REPORT: Option<Permission> = Some(Permission::ReportUsage);
     const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
     vec![
         route!(GET    "/livez", ANYBODY, health::live),
@@ -90,6 +91,8 @@ pub(crate) fn table() -> Vec<Route> {
         route!(POST   "/api/v1/integrations/{id}/disable", WRITE, v1::integrations::disable),
         route!(GET    "/api/v1/integrations/{id}/limits", READ, v1::integrations::limits),
 
+        route!(POST   "/api/v1/telemetry/llm-usage", REPORT, v1::telemetry::report_usage),
+        route!(POST   "/api/v1/telemetry/llm-usage/batch", REPORT, v1::telemetry::report_batch),
         route!(GET    "/api/v1/telemetry/usage-summary", USAGE, v1::telemetry::usage_summary),
         route!(GET    "/api/v1/telemetry/usage-history", USAGE, v1::telemetry::usage_history),
         route!(GET    "/api/v1/telemetry/usage-daily", USAGE, v1::telemetry::usage_daily),

@@ -2,7 +2,7 @@
 
 use tollgate_core::audit::{Actor, AuditEntry};
 use tollgate_core::role::{Permission, Role};
-use tollgate_core::{Moment, TenantId};
+use tollgate_core::{IntegrationId, Moment, TenantId};
 
 use crate::error::AppError;
 use crate::revision::Precondition;
@@ -18,6 +18,8 @@ pub struct Context {
     pub tenant: Option<TenantId>,
     /// What the request asks of the state that it meets.
     pub precondition: Precondition,
+    /// The only integration that their key may use, if it is bound to one.
+    pub bound_to: Option<IntegrationId>,
     /// The id of the request, for the audit trail.
     pub request_id: Option<String>,
     /// When.

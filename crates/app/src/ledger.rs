@@ -14,12 +14,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{CallId, Clock, TenantId};
-use tollgate_store::{Store, StoreError};
+use tollgate_store::{AppendReport, Store, StoreError};
 
+use crate::error::AppError;
 use crate::journal::{Journal, Receipt};
 
 const RETRY_MS_FIRST: u64 = 50;
 const RETRY_MS_MOST: u64 = 5_000;
+
+/// What the id of a call ends in that went through the gateway when somebody had reported another under its own.
+const GATEWAY_SUFFIX: &str = "~gateway";
 
 /// A call id that its caller gave: nobody else may use it until its row is in the ledger, or the
 /// claim is dropped without one.
@@ -98,6 +102,20 @@ pub struct Writer {
     ledger: Ledger,
 }
 
+/// Does something about the books to its end, whether or not somebody still waits for it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "whoever reports usage may go away, and this node's limits must hear of it all the same"
+)]
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    body: impl Future<Output = Result<T, AppError>> + Send + 'static,
+) -> Result<T, AppError> {
+    match tokio::spawn(body).await {
+        Ok(result) => result,
+        Err(error) => Err(AppError::internal(error)),
+    }
+}
+
 // === impl Ledger ===
 
 impl Ledger {
@@ -157,6 +175,12 @@ impl Ledger {
             shared: Arc::clone(&self.shared),
             key,
         })
+    }
+
+    /// Whether a call with this id, which its caller gave, is on its way through this node.
+    pub(crate) fn is_claimed(&self, tenant: &TenantId, call_id: &CallId) -> bool {
+        let key = (tenant.clone(), call_id.clone());
+        self.shared.claimed.lock().contains(&key)
     }
 
     /// Rows that wait for the store.
@@ -267,11 +291,28 @@ impl Books {
     }
 
     async fn append(&self, entries: &[UsageEntry]) -> Result<(), StoreError> {
-        let report = self
-            .store
-            .operator()
-            .append(entries, self.clock.now().wall)
-            .await?;
+        let operator = self.store.operator();
+        let report = operator.append(entries, self.clock.now().wall).await?;
+        self.note(&report);
+        if report.reported.is_empty() {
+            return Ok(());
+        }
+        // A report cannot keep a call out of the books that went through the gateway.
+        let is_reported = |entry: &&UsageEntry| {
+            let mut reported = report.reported.iter();
+            reported.any(|(tenant, call)| *tenant == entry.tenant_id && *call == entry.call_id)
+        };
+        let beside: Vec<UsageEntry> = entries
+            .iter()
+            .filter(is_reported)
+            .filter_map(under_another_id)
+            .collect();
+        let report = operator.append(&beside, self.clock.now().wall).await?;
+        self.note(&report);
+        Ok(())
+    }
+
+    fn note(&self, report: &AppendReport) {
         for refused in &report.refused {
             tracing::error!(?refused, "a row can never be booked");
         }
@@ -283,6 +324,16 @@ impl Books {
         self.shared
             .duplicates
             .fetch_add(report.duplicates, Ordering::SeqCst);
-        Ok(())
     }
+}
+
+/// The same call under an id that follows from its own, so that it is booked once however often this is tried.
+fn under_another_id(entry: &UsageEntry) -> Option<UsageEntry> {
+    let room = CallId::MAX_LENGTH.saturating_sub(GATEWAY_SUFFIX.len());
+    let id = entry.call_id.as_str();
+    let kept = id.get(..room).unwrap_or(id);
+    Some(UsageEntry {
+        call_id: format!("{kept}{GATEWAY_SUFFIX}").parse().ok()?,
+        ..entry.clone()
+    })
 }

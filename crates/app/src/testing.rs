@@ -108,6 +108,7 @@ impl World {
             role: Role::Operator,
             tenant: None,
             precondition: Precondition::None,
+            bound_to: None,
             request_id: None,
             now: self.clock.now(),
         }

@@ -1,4 +1,6 @@
-//! Usage: what was called, what it took and what it cost, read from the books.
+//! Usage: what was called, what it took and what it cost, read from the books; and reported, for calls made elsewhere.
+
+pub mod report;
 
 use std::time::Duration;
 

@@ -92,6 +92,15 @@ impl Account {
         self.tokens.settle(hold.tokens, actual.tokens);
     }
 
+    /// Counts what was used elsewhere and reported to this node. Nothing where the store's figures have not been heard yet:
+    /// they will have it.
+    pub const fn report(&mut self, actual: &Actual) {
+        if self.is_loaded {
+            self.budget.own = self.budget.own.saturating_add(actual.cost.get());
+            self.tokens.own = self.tokens.own.saturating_add(actual.tokens);
+        }
+    }
+
     /// Gives a hold back.
     pub fn release(&mut self, hold: &HoldAmount) {
         self.budget.release(hold.cost.get());

@@ -153,6 +153,13 @@ impl Gate {
         self.forget_earlier_when_idle();
     }
 
+    /// Counts a call that was made elsewhere, was reported to this node and is in the ledger, in its own month.
+    pub fn report(&mut self, period: Period, actual: &Actual) {
+        if let Some(account) = self.account_of(period) {
+            account.report(actual);
+        }
+    }
+
     /// Gives back the hold of a call that never reached its provider.
     pub fn release(&mut self, hold: &HoldAmount) {
         if let Some(account) = self.account_of(hold.period) {

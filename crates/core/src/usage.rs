@@ -1,6 +1,9 @@
 //! One finished call: immutable, and known by its tenant and call id.
 
+pub mod report;
+
 use std::borrow::Cow;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use cus_models::{CusPolicyResult, CusProviderType};
@@ -42,6 +45,49 @@ impl UsageSource {
         [Self::Provider, Self::Counted, Self::Estimated]
             .into_iter()
             .find(|source| source.as_str() == name)
+    }
+}
+
+/// How a call came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// It went through the gateway.
+    Gateway,
+    /// Its caller made it elsewhere and reported it.
+    Telemetry,
+}
+
+impl Origin {
+    /// Every origin.
+    pub const ALL: [Self; 2] = [Self::Gateway, Self::Telemetry];
+
+    /// The name that stands in the ledger and the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Telemetry => "telemetry",
+        }
+    }
+
+    /// The origin of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|origin| origin.as_str() == name)
+    }
+}
+
+/// A name that is no origin's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not gateway or telemetry")]
+pub struct InvalidOrigin;
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(name: &str) -> Result<Self, InvalidOrigin> {
+        Self::from_name(name).ok_or(InvalidOrigin)
     }
 }
 

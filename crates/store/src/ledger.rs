@@ -7,14 +7,14 @@ mod entry;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tollgate_core::usage::UsageEntry;
+use tollgate_core::usage::{Origin, UsageEntry};
 use tollgate_core::{CallId, IntegrationId, Nanos, TenantId};
 
-use self::entry::Prepared;
-use crate::OperatorStore;
+use self::entry::{Given, Intake};
 use crate::engine::{Purpose, sql};
 use crate::error::StoreError;
 use crate::value::{Place, micros};
+use crate::{OperatorStore, Store, TenantStore};
 
 pub(crate) use self::books::{Books, Day, DayKey, MonthKey, MonthSum, average};
 
@@ -27,6 +27,8 @@ pub struct AppendReport {
     pub duplicates: u64,
     /// Calls that were there with other content: the first stands.
     pub conflicts: Vec<(TenantId, CallId)>,
+    /// Of these, calls that were there because somebody had reported them.
+    pub reported: Vec<(TenantId, CallId)>,
     /// Calls that can never be booked.
     pub refused: Vec<Refused>,
 }
@@ -40,6 +42,47 @@ pub struct Refused {
     pub call: CallId,
     /// Why.
     pub reason: &'static str,
+}
+
+/// A finished call that its caller reported.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedEntry {
+    /// The call, priced.
+    pub entry: UsageEntry,
+    /// What its caller thinks it cost: kept, never charged.
+    pub client_cost: Option<Nanos>,
+    /// What was reported, as text: two reports of a call are the same if this is.
+    pub content: String,
+}
+
+/// What became of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It is a new row.
+    Written(Standing),
+    /// Its call is there with the same content; the row, where it can be found.
+    Duplicate(Option<Standing>),
+    /// Its call is there with other content, which stands; the row, where it can be found.
+    Conflict(Option<Standing>),
+    /// It can never be booked, and why.
+    Refused(&'static str),
+}
+
+/// The row that stands in the ledger for a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The row's id.
+    pub id: String,
+    /// What the call cost.
+    pub cost: Nanos,
+    /// The cents that the row bears.
+    pub cost_cents: i64,
+    /// The version of the prices it was charged at; none where its model has none.
+    pub price_version: Option<String>,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// When the call was made.
+    pub created_at: Timestamp,
 }
 
 /// The ledger as a whole.
@@ -67,6 +110,80 @@ pub struct LedgerStatus {
     pub tokens_out: i64,
 }
 
+impl TenantStore {
+    /// Appends calls of this tenant that were reported, in one transaction like any other batch; the fate of each, in their order.
+    pub async fn report_usage(
+        &self,
+        reports: &[ReportedEntry],
+        now: Timestamp,
+    ) -> Result<Vec<Fate>, StoreError> {
+        let own = reports
+            .iter()
+            .all(|report| report.entry.tenant_id == self.tenant);
+        if !own {
+            return Err(StoreError::InvalidRow {
+                reason: "a reported call belongs to another tenant",
+            });
+        }
+        let given = reports.iter().map(|report| Given {
+            entry: &report.entry,
+            origin: Origin::Telemetry,
+            client_cost: report.client_cost,
+            content: Some(&report.content),
+        });
+        let given: Vec<_> = given.collect();
+        append(&self.store, &given, now).await
+    }
+}
+
+/// Books what is given, and tells the fate of each.
+async fn append(
+    store: &Store,
+    given: &[Given<'_>],
+    now: Timestamp,
+) -> Result<Vec<Fate>, StoreError> {
+    let intake = Arc::new(Intake::of(given)?);
+    let firsts = intake.firsts.iter();
+    let mut months: Vec<_> = firsts.map(|first| first.entry.period()).collect();
+    months.sort_unstable();
+    months.dedup();
+    let node = store.node;
+    store
+        .book(months, move |work| {
+            let intake = Arc::clone(&intake);
+            Box::pin(async move { append::append(work, &intake, node, now).await })
+        })
+        .await
+}
+
+impl AppendReport {
+    fn of(entries: &[UsageEntry], fates: Vec<Fate>) -> Self {
+        let mut report = Self::default();
+        for (entry, fate) in entries.iter().zip(fates) {
+            let key = || (entry.tenant_id.clone(), entry.call_id.clone());
+            match fate {
+                Fate::Written(_) => report.written += 1,
+                Fate::Duplicate(_) => report.duplicates += 1,
+                Fate::Conflict(row) => {
+                    report.conflicts.push(key());
+                    if row.is_some_and(|row| row.origin == Origin::Telemetry) {
+                        report.reported.push(key());
+                    }
+                }
+                Fate::Refused(reason) => {
+                    let (tenant, call) = key();
+                    report.refused.push(Refused {
+                        tenant,
+                        call,
+                        reason,
+                    });
+                }
+            }
+        }
+        report
+    }
+}
+
 impl OperatorStore {
     /// Appends a batch in one transaction: rows, idempotency keys, balances, this node's allowances, roll-ups.
     ///
@@ -76,24 +193,15 @@ impl OperatorStore {
         entries: &[UsageEntry],
         now: Timestamp,
     ) -> Result<AppendReport, StoreError> {
-        let (prepared, report) = Prepared::of(entries)?;
-        if prepared.is_empty() {
-            return Ok(report);
-        }
-        let prepared = Arc::new(prepared);
-        let mut months: Vec<_> = prepared
-            .iter()
-            .map(|prepared| prepared.entry.period())
-            .collect();
-        months.sort_unstable();
-        months.dedup();
-        let node = self.store.node;
-        self.store
-            .book(months, move |work| {
-                let (prepared, report) = (Arc::clone(&prepared), report.clone());
-                Box::pin(async move { append::append(work, &prepared, node, now, report).await })
-            })
-            .await
+        let given = entries.iter().map(|entry| Given {
+            entry,
+            origin: Origin::Gateway,
+            client_cost: None,
+            content: None,
+        });
+        let given: Vec<_> = given.collect();
+        let fates = append(&self.store, &given, now).await?;
+        Ok(AppendReport::of(entries, fates))
     }
 
     /// Whether the ledger has the call.
@@ -113,7 +221,7 @@ impl OperatorStore {
         Ok(found.is_some())
     }
 
-    /// How many calls an integration was admitted since a moment, in steps of at most 100 milliseconds, oldest first.
+    /// How many calls the gateway admitted for an integration since a moment, in steps of at most 100 milliseconds, oldest first.
     /// The time of a step is that of its last call.
     pub async fn recent_calls(
         &self,
@@ -121,7 +229,7 @@ impl OperatorStore {
         since: Timestamp,
     ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
         let select = "SELECT MAX(created_at), COUNT(*) FROM cus_llm_usage \
-                      WHERE integration_id = $1 AND created_at >= $2 AND policy_result <> 'blocked' \
+                      WHERE integration_id = $1 AND created_at >= $2 AND policy_result <> 'blocked' AND origin = 'gateway' \
                       GROUP BY created_at / 100000 ORDER BY 1";
         let statement = sql(select)
             .bind(integration.to_string())

@@ -42,7 +42,7 @@ use self::engine::{Engine, Purpose, Work};
 pub use self::error::{Conflict, Source, StoreError};
 pub use self::idempotency::{Begun, IdempotentRequest};
 pub use self::integrations::{IntegrationChange, IntegrationFilter};
-pub use self::ledger::{AppendReport, LedgerStatus, Refused};
+pub use self::ledger::{AppendReport, Fate, LedgerStatus, Refused, ReportedEntry, Standing};
 pub use self::migrate::{AppliedMigration, MigrationStatus, PendingMigration};
 pub use self::nodes::NodeRow;
 pub use self::rollups::RebuildReport;

@@ -53,6 +53,12 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0001_books.sql"),
     },
     Migration {
+        version: 2,
+        name: "reports",
+        sqlite: include_str!("../migrations/sqlite/0002_reports.sql"),
+        postgres: include_str!("../migrations/postgres/0002_reports.sql"),
+    },
+    Migration {
         version: 5,
         name: "idempotency",
         sqlite: include_str!("../migrations/sqlite/0005_idempotency.sql"),

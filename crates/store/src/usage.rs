@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use tollgate_core::page::{Cursor, Page, PageAsk};
 use tollgate_core::price::PricePin;
-use tollgate_core::usage::UsageSource;
+use tollgate_core::usage::{Origin, UsageSource};
 use tollgate_core::{AgentId, CallId, IntegrationId, Nanos, NodeId, SessionId, TokenUsage};
 
 use self::row::{DAYS, DayRow, LEDGER, LedgerRow};
@@ -36,6 +36,8 @@ pub struct UsageFilter {
     pub agent: Option<AgentId>,
     /// With this decision.
     pub policy_result: Option<CusPolicyResult>,
+    /// That came to be known this way.
+    pub origin: Option<Origin>,
 }
 
 /// A row of the ledger with all that it was charged by.
@@ -57,6 +59,10 @@ pub struct UsageRow {
     pub node: NodeId,
     /// When it was written into the ledger.
     pub settled_at: Timestamp,
+    /// How it came to be known.
+    pub origin: Origin,
+    /// What its caller thinks it cost.
+    pub client_cost: Option<Nanos>,
 }
 
 /// A roll-up with its exact cost.
@@ -146,6 +152,10 @@ impl UsageFilter {
             (
                 " AND policy_result = ",
                 self.policy_result.map(|result| result.to_string()),
+            ),
+            (
+                " AND origin = ",
+                self.origin.map(|origin| origin.as_str().to_owned()),
             ),
         ];
         for (condition, text) in texts {

@@ -17,5 +17,6 @@ mod isolation;
 mod keys;
 mod ledger;
 mod recorded;
+mod reports;
 mod telemetry;
 mod tenants;

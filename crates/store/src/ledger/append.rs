@@ -6,59 +6,112 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
-use tollgate_core::NodeId;
 use tollgate_core::period::day_of;
+use tollgate_core::usage::Origin;
+use tollgate_core::{Nanos, NodeId};
 
-use super::AppendReport;
 use super::books::Books;
-use super::entry::{self, Prepared};
+use super::entry::{self, Intake, Prepared, Slot};
+use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value, Work};
 use crate::error::StoreError;
+use crate::value::{Place, micros};
 use crate::{allowances, balances, rollups};
 
+/// Books a batch and tells the fate of each entry given, in their order.
 pub(super) async fn append(
     work: &mut Work,
-    batch: &[Prepared],
+    intake: &Intake,
     node: NodeId,
     now: Timestamp,
-    mut report: AppendReport,
-) -> Result<AppendReport, StoreError> {
-    let fresh = claim(work, batch, &mut report).await?;
-    if fresh.is_empty() {
-        return Ok(report);
-    }
-    let mut books = open(work, &fresh).await?;
-    let mut rows = Vec::with_capacity(fresh.len());
-    let mut refused = Vec::new();
-    for prepared in fresh {
-        match books.post(prepared) {
-            Ok(cents) => rows.push(prepared.row(cents, node, now)),
-            Err(reason) => refused.push((prepared, reason)),
+) -> Result<Vec<Fate>, StoreError> {
+    let mut fates = claim(work, &intake.firsts).await?;
+    let fresh: Vec<&Prepared> = intake
+        .firsts
+        .iter()
+        .zip(&fates)
+        .filter(|(_, fate)| fate.is_none())
+        .map(|(first, _)| first)
+        .collect();
+    if !fresh.is_empty() {
+        let mut books = open(work, &fresh).await?;
+        let mut rows = Vec::with_capacity(fresh.len());
+        let mut refused = Vec::new();
+        for (prepared, fate) in intake.firsts.iter().zip(&mut fates) {
+            if fate.is_some() {
+                continue;
+            }
+            *fate = Some(match books.post(prepared) {
+                Ok(cents) => {
+                    rows.push(prepared.row(cents, node, now));
+                    Held::New(prepared.standing(cents))
+                }
+                Err(reason) => {
+                    refused.push(key(prepared));
+                    Held::Refused(reason)
+                }
+            });
         }
+        work.execute_batch(DISCLAIM, refused).await?;
+        work.execute_batch(entry::INSERT, rows).await?;
+        balances::write(work, &books).await?;
+        allowances::settle(work, &books, node).await?;
+        rollups::write(work, &books, now).await?;
     }
-    disclaim(work, &refused).await?;
-    report.refused.extend(
-        refused
-            .into_iter()
-            .map(|(prepared, reason)| prepared.refused(reason)),
-    );
-    report.written = work.execute_batch(entry::INSERT, rows).await?;
-    balances::write(work, &books).await?;
-    allowances::settle(work, &books, node).await?;
-    rollups::write(work, &books, now).await?;
-    Ok(report)
+    Ok(told(intake, &fates))
+}
+
+/// What the ledger holds for a call id when the batch is booked.
+enum Held {
+    /// The first entry of the batch.
+    New(Standing),
+    /// A row that was there before, with the hash of its content.
+    Earlier(i64, Option<Standing>),
+    /// Nothing: the first entry of the batch cannot be booked.
+    Refused(&'static str),
+}
+
+/// The fate of each entry given.
+fn told(intake: &Intake, held: &[Option<Held>]) -> Vec<Fate> {
+    let fate = |slot: &Slot| {
+        let (place, again) = match *slot {
+            Slot::Refused(reason) => return Fate::Refused(reason),
+            Slot::First(place) => (place, None),
+            Slot::Again(place, hash) => (place, Some(hash)),
+        };
+        let first = intake.firsts.get(place);
+        let (Some(first), Some(Some(held))) = (first, held.get(place)) else {
+            return Fate::Refused("it has no place in its batch");
+        };
+        match (held, again) {
+            (Held::Refused(reason), _) => Fate::Refused(reason),
+            (Held::New(row), None) => Fate::Written(row.clone()),
+            (Held::New(row), Some(hash)) if hash == first.hash => {
+                Fate::Duplicate(Some(row.clone()))
+            }
+            (Held::New(row), Some(_)) => Fate::Conflict(Some(row.clone())),
+            (Held::Earlier(hash, row), again) if *hash == again.unwrap_or(first.hash) => {
+                Fate::Duplicate(row.clone())
+            }
+            (Held::Earlier(_, row), _) => Fate::Conflict(row.clone()),
+        }
+    };
+    intake.slots.iter().map(fate).collect()
 }
 
 const CLAIM: Batch = Batch {
-    head: "INSERT INTO call_keys (tenant_id, call_id, entry_hash)",
-    columns: &[Text, Text, Integer],
+    head: "INSERT INTO call_keys (tenant_id, call_id, entry_hash, created_at)",
+    columns: &[Text, Text, Integer, Integer],
     tail: "ON CONFLICT (tenant_id, call_id) DO NOTHING RETURNING tenant_id, call_id",
     locks_rows: false,
 };
 
 const FIND: Batch = Batch {
-    head: "SELECT tenant_id, call_id, entry_hash FROM call_keys WHERE (tenant_id, call_id) IN (",
+    head: "SELECT k.tenant_id, k.call_id, k.entry_hash, u.id, u.cost_nanos, u.cost_cents, u.price_version, u.origin, \
+           k.created_at FROM call_keys k LEFT JOIN cus_llm_usage u \
+           ON u.tenant_id = k.tenant_id AND u.created_at = k.created_at AND u.call_id = k.call_id \
+           WHERE (k.tenant_id, k.call_id) IN (",
     columns: &[Text, Text],
     tail: ")",
     locks_rows: false,
@@ -71,54 +124,72 @@ const DISCLAIM: Batch = Batch {
     locks_rows: false,
 };
 
-/// Claims the call ids of a batch; gives the entries, in the batch's order, whose ids nobody had.
-async fn claim<'a>(
-    work: &mut Work,
-    batch: &'a [Prepared],
-    report: &mut AppendReport,
-) -> Result<Vec<&'a Prepared>, StoreError> {
-    let mut sorted: Vec<&Prepared> = batch.iter().collect();
+/// Claims the call ids of a batch; gives for each entry the row that has its id already, if there is one.
+async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>, StoreError> {
+    let mut sorted: Vec<&Prepared> = firsts.iter().collect();
     sorted.sort_by_key(|prepared| (&prepared.entry.tenant_id, &prepared.entry.call_id));
     let keys = sorted.iter().map(|prepared| {
         let mut key = key(prepared);
         key.push(prepared.hash.into());
+        key.push(micros(prepared.entry.created_at).into());
         key
     });
     let claimed: Vec<(String, String)> = work.fetch_batch(CLAIM, keys.collect()).await?;
-    if claimed.len() == batch.len() {
-        return Ok(batch.iter().collect());
+    let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();
+    if claimed.len() == firsts.len() {
+        return Ok(held);
     }
     let claimed: HashSet<_> = claimed.into_iter().collect();
-    let (fresh, known): (Vec<&Prepared>, Vec<&Prepared>) = batch
-        .iter()
-        .partition(|prepared| claimed.contains(&text_key(prepared)));
-    let found: Vec<(String, String, i64)> = work
-        .fetch_batch(FIND, known.iter().map(|prepared| key(prepared)).collect())
-        .await?;
-    let found: HashMap<_, _> = found
+    let is_known = |prepared: &&Prepared| !claimed.contains(&text_key(prepared));
+    let known = firsts.iter().filter(is_known).map(key).collect();
+    let found: Vec<KnownRow> = work.fetch_batch(FIND, known).await?;
+    let mut found: HashMap<_, _> = found
         .into_iter()
-        .map(|(tenant, call, hash)| ((tenant, call), hash))
+        .map(|row| ((row.tenant_id.clone(), row.call_id.clone()), row))
         .collect();
-    for prepared in known {
-        if found.get(&text_key(prepared)) == Some(&prepared.hash) {
-            report.duplicates += 1;
-        } else {
-            let entry = &prepared.entry;
-            report
-                .conflicts
-                .push((entry.tenant_id.clone(), entry.call_id.clone()));
+    for (prepared, held) in firsts.iter().zip(&mut held) {
+        if is_known(&prepared) {
+            let row = found
+                .remove(&text_key(prepared))
+                .ok_or(StoreError::NotFound)?;
+            *held = Some(Held::Earlier(row.entry_hash, row.read()?));
         }
     }
-    Ok(fresh)
+    Ok(held)
 }
 
-/// Gives back the ids of entries that cannot be booked.
-async fn disclaim(
-    work: &mut Work,
-    refused: &[(&Prepared, &'static str)],
-) -> Result<(), StoreError> {
-    let keys = refused.iter().map(|(prepared, _)| key(prepared)).collect();
-    work.execute_batch(DISCLAIM, keys).await.map(drop)
+/// A call id that is taken, with its row.
+#[derive(sqlx::FromRow)]
+struct KnownRow {
+    tenant_id: String,
+    call_id: String,
+    entry_hash: i64,
+    id: Option<String>,
+    cost_nanos: Option<i64>,
+    cost_cents: Option<i64>,
+    price_version: Option<String>,
+    origin: Option<String>,
+    created_at: i64,
+}
+
+impl KnownRow {
+    fn read(self) -> Result<Option<Standing>, StoreError> {
+        let (Some(id), Some(origin)) = (self.id, self.origin) else {
+            return Ok(None);
+        };
+        let place = Place {
+            table: "cus_llm_usage",
+            row: &id,
+        };
+        Ok(Some(Standing {
+            cost: Nanos::new(self.cost_nanos.unwrap_or_default()),
+            cost_cents: self.cost_cents.unwrap_or_default(),
+            price_version: self.price_version,
+            origin: place.known("origin", Origin::from_name(&origin))?,
+            created_at: place.time("created_at", self.created_at)?,
+            id,
+        }))
+    }
 }
 
 fn key(prepared: &Prepared) -> Vec<Value> {

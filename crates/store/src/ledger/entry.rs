@@ -1,25 +1,58 @@
-//! An entry on its way into the ledger: checked, compared within its batch, laid out as a row.
+//! Entries on their way into the ledger: checked, compared within their batch, laid out as rows.
 
 use std::collections::HashMap;
 
 use jiff::Timestamp;
 use tollgate_core::period::day_of;
-use tollgate_core::usage::UsageEntry;
-use tollgate_core::{CallId, NodeId, TenantId};
+use tollgate_core::usage::{Origin, UsageEntry};
+use tollgate_core::{CallId, Nanos, NodeId, TenantId};
 
-use super::{AppendReport, Refused};
+use super::Standing;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value};
 use crate::error::StoreError;
 use crate::value::{content_hash, micros, storable, to_json};
 
+/// An entry as it is given: whose row it becomes, and how it came to be known.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    pub(super) entry: &'a UsageEntry,
+    pub(super) origin: Origin,
+    /// What its caller thinks it cost.
+    pub(super) client_cost: Option<Nanos>,
+    /// What tells it from another call of the same id; none where that is the entry itself.
+    pub(super) content: Option<&'a str>,
+}
+
 /// An entry that may be booked.
 pub(super) struct Prepared {
     pub(super) entry: UsageEntry,
+    /// The id of its row.
+    pub(super) id: String,
     /// Tells whether another entry with the same call id is the same entry.
     pub(super) hash: i64,
+    origin: Origin,
+    client_cost: Option<Nanos>,
     tokens_by_class: String,
     unit_prices: Option<String>,
+}
+
+/// A batch on its way: of each call the first entry, and where every entry given belongs.
+#[derive(Default)]
+pub(super) struct Intake {
+    pub(super) firsts: Vec<Prepared>,
+    pub(super) slots: Vec<Slot>,
+}
+
+/// Where an entry of a batch belongs.
+#[derive(Clone, Copy)]
+pub(super) enum Slot {
+    /// It can never be booked.
+    Refused(&'static str),
+    /// It is the first of its call: its place among the firsts.
+    First(usize),
+    /// Its call is in the batch already: the first's place, and its own content.
+    Again(usize, i64),
 }
 
 /// Of an entry, what its place in the books depends on; always within 0 to 2⁶³ − 1.
@@ -30,40 +63,45 @@ pub(super) struct Figures {
     pub(super) cost_nanos: i64,
 }
 
-impl Prepared {
-    /// The entries of a batch that may be booked, in its order, and the report on the others.
-    pub(super) fn of(entries: &[UsageEntry]) -> Result<(Vec<Self>, AppendReport), StoreError> {
-        let mut report = AppendReport::default();
-        let mut first: HashMap<(&TenantId, &CallId), i64> = HashMap::with_capacity(entries.len());
-        let mut prepared = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let (tenant, call) = (&entry.tenant_id, &entry.call_id);
+impl Intake {
+    /// Sorts out which entries may be booked and which are in the batch twice.
+    pub(super) fn of(given: &[Given<'_>]) -> Result<Self, StoreError> {
+        let mut intake = Self::default();
+        let mut places: HashMap<(&TenantId, &CallId), usize> = HashMap::with_capacity(given.len());
+        for one in given {
+            let entry = one.entry;
             if let Some(reason) = flaw(entry) {
-                report.refused.push(Refused {
-                    tenant: tenant.clone(),
-                    call: call.clone(),
-                    reason,
-                });
+                intake.slots.push(Slot::Refused(reason));
                 continue;
             }
-            let hash = content_hash(to_json(entry)?.as_bytes());
-            match first.get(&(tenant, call)) {
-                Some(&same) if same == hash => report.duplicates += 1,
-                Some(_) => report.conflicts.push((tenant.clone(), call.clone())),
-                None => {
-                    first.insert((tenant, call), hash);
-                    prepared.push(Self::new(entry, hash)?);
-                }
+            let hash = match one.content {
+                Some(content) => content_hash(content.as_bytes()),
+                None => content_hash(to_json(entry)?.as_bytes()),
+            };
+            let key = (&entry.tenant_id, &entry.call_id);
+            if let Some(&first) = places.get(&key) {
+                intake.slots.push(Slot::Again(first, hash));
+                continue;
             }
+            let place = intake.firsts.len();
+            places.insert(key, place);
+            intake.slots.push(Slot::First(place));
+            intake.firsts.push(Prepared::new(one, hash)?);
         }
-        Ok((prepared, report))
+        Ok(intake)
     }
+}
 
-    fn new(entry: &UsageEntry, hash: i64) -> Result<Self, StoreError> {
+impl Prepared {
+    fn new(given: &Given<'_>, hash: i64) -> Result<Self, StoreError> {
+        let entry = given.entry;
         let rates = entry.price.as_ref().map(|price| &price.rates);
         Ok(Self {
             entry: entry.clone(),
+            id: cus_models::generate_uuid(),
             hash,
+            origin: given.origin,
+            client_cost: given.client_cost,
             tokens_by_class: to_json(&entry.tokens)?,
             unit_prices: rates.map(to_json).transpose()?,
         })
@@ -78,12 +116,19 @@ impl Prepared {
         }
     }
 
-    pub(super) fn refused(&self, reason: &'static str) -> Refused {
-        let (tenant, call) = (self.entry.tenant_id.clone(), self.entry.call_id.clone());
-        Refused {
-            tenant,
-            call,
-            reason,
+    /// The row that the entry becomes, as those who gave it are told.
+    pub(super) fn standing(&self, cost_cents: i64) -> Standing {
+        Standing {
+            id: self.id.clone(),
+            cost: self.entry.cost,
+            cost_cents,
+            price_version: self
+                .entry
+                .price
+                .as_ref()
+                .map(|price| storable(&price.version)),
+            origin: self.origin,
+            created_at: self.entry.created_at,
         }
     }
 
@@ -92,7 +137,7 @@ impl Prepared {
         let entry = &self.entry;
         let figures = self.figures();
         vec![
-            cus_models::generate_uuid().into(),
+            self.id.as_str().into(),
             entry.tenant_id.as_str().into(),
             entry.integration_id.to_string().into(),
             entry.session_id.as_ref().map(ToString::to_string).into(),
@@ -123,6 +168,8 @@ impl Prepared {
             day_of(entry.created_at).to_string().into(),
             node.to_string().into(),
             micros(now).into(),
+            self.origin.as_str().into(),
+            self.client_cost.map(Nanos::get).into(),
         ]
     }
 }
@@ -144,11 +191,11 @@ pub(super) const INSERT: Batch = Batch {
     head: "INSERT INTO cus_llm_usage (id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, \
            tokens_in, tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, \
            created_at, cost_nanos, held_nanos, usage_source, tokens_by_class, price_version, unit_prices, period, \
-           day, node_id, settled_at)",
+           day, node_id, settled_at, origin, client_cost_nanos)",
     columns: &[
         Text, Text, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text,
         Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text,
-        Integer,
+        Integer, Text, Integer,
     ],
     tail: "",
     locks_rows: false,

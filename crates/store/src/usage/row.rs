@@ -3,7 +3,7 @@
 use cus_models::{CusLLMUsage, CusUsageDaily};
 use tollgate_core::Nanos;
 use tollgate_core::price::PricePin;
-use tollgate_core::usage::UsageSource;
+use tollgate_core::usage::{Origin, UsageSource};
 
 use super::{DailyRow, UsageRow};
 use crate::error::StoreError;
@@ -11,7 +11,8 @@ use crate::value::Place;
 
 pub(super) const LEDGER: &str = "SELECT id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, tokens_in, \
      tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, created_at, cost_nanos, \
-     held_nanos, usage_source, tokens_by_class, price_version, unit_prices, node_id, settled_at FROM cus_llm_usage";
+     held_nanos, usage_source, tokens_by_class, price_version, unit_prices, node_id, settled_at, origin, client_cost_nanos \
+     FROM cus_llm_usage";
 
 pub(super) const DAYS: &str = "SELECT d.tenant_id, d.integration_id, d.date, d.total_calls, d.total_tokens_in, d.total_tokens_out, \
      d.total_cost_cents, d.avg_latency_ms, d.error_count, d.blocked_count, d.updated_at, d.total_cost_nanos \
@@ -44,6 +45,8 @@ pub(super) struct LedgerRow {
     unit_prices: Option<String>,
     node_id: String,
     settled_at: i64,
+    origin: String,
+    client_cost_nanos: Option<i64>,
 }
 
 impl LedgerRow {
@@ -69,6 +72,8 @@ impl LedgerRow {
             price,
             node: place.text("node_id", &self.node_id)?,
             settled_at: place.time("settled_at", self.settled_at)?,
+            origin: place.known("origin", Origin::from_name(&self.origin))?,
+            client_cost: self.client_cost_nanos.map(Nanos::new),
             usage: CusLLMUsage {
                 policy_result: place.text("policy_result", &self.policy_result)?,
                 extra_data: place.json("extra_data", self.extra_data.as_deref())?,

@@ -6,9 +6,9 @@ use cus_models::CusPolicyResult;
 use jiff::Timestamp;
 use tollgate_core::page::PageAsk;
 use tollgate_core::price::{PricePin, Rates};
-use tollgate_core::usage::{UsageEntry, UsageSource};
+use tollgate_core::usage::{Origin, UsageEntry, UsageSource};
 use tollgate_core::{IntegrationId, Nanos, Period, TenantId, TokenUsage};
-use tollgate_store::{Balance, UsageFilter};
+use tollgate_store::{Balance, Fate, ReportedEntry, Standing, StoreError, UsageFilter};
 
 use crate::world::{World, call, id_of, moment, refusal};
 
@@ -305,7 +305,7 @@ pub(crate) async fn a_call_that_would_overflow_the_books_is_refused_alone(world:
         .iter()
         .map(|refused| refused.call.as_str())
         .collect();
-    assert_eq!(refused, ["negative", "one", "slow"]);
+    assert_eq!(refused, ["one", "slow", "negative"]);
     assert_eq!(report.written, 2);
     assert!(
         !world
@@ -449,4 +449,151 @@ pub(crate) async fn the_status_sums_the_ledger(world: &World) {
         (status.tokens_in, status.tokens_out, status.cost),
         (2, 4, Nanos::new(2_000))
     );
+}
+
+/// A report of a call, as its caller tells it.
+fn report(entry: UsageEntry, content: &str) -> ReportedEntry {
+    ReportedEntry {
+        entry,
+        client_cost: Some(Nanos::new(1_234)),
+        content: content.to_owned(),
+    }
+}
+
+/// What became of each report, in a word, and how many rows there are different ids of.
+fn told(fates: &[Fate]) -> Vec<&'static str> {
+    let word = |fate: &Fate| match fate {
+        Fate::Written(_) => "written",
+        Fate::Duplicate(_) => "duplicate",
+        Fate::Conflict(_) => "conflict",
+        Fate::Refused(_) => "refused",
+    };
+    fates.iter().map(word).collect()
+}
+
+fn row_of(fate: &Fate) -> Option<&Standing> {
+    match fate {
+        Fate::Written(row) => Some(row),
+        Fate::Duplicate(row) | Fate::Conflict(row) => row.as_ref(),
+        Fate::Refused(_) => None,
+    }
+}
+
+pub(crate) async fn a_batch_of_reports_tells_the_fate_of_each(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    let of = |name: &str, content: &str| report(call(&acme, id, name), content);
+    let store = world.tenant(&acme);
+    let first = store
+        .report_usage(&[of("a", "a")], moment(1))
+        .await
+        .unwrap();
+    let flawed = report(
+        UsageEntry {
+            latency_ms: Some(-1),
+            ..call(&acme, id, "f")
+        },
+        "f",
+    );
+    let batch = [
+        of("a", "a"),
+        of("b", "b"),
+        of("b", "b"),
+        flawed,
+        of("a", "other"),
+        of("b", "other"),
+        of("c", "c"),
+        of("c", "other"),
+    ];
+    let fates = store.report_usage(&batch, moment(2)).await.unwrap();
+    assert_eq!(
+        told(&fates),
+        [
+            "duplicate",
+            "written",
+            "duplicate",
+            "refused",
+            "conflict",
+            "conflict",
+            "written",
+            "conflict"
+        ]
+    );
+    // Whoever reports a call twice is told of the one row there is.
+    assert_eq!(row_of(&fates[0]), row_of(&first[0]));
+    assert_eq!(row_of(&fates[4]), row_of(&first[0]));
+    assert_eq!(row_of(&fates[2]), row_of(&fates[1]));
+    let page = store.usage_history(PageAsk::default(), UsageFilter::default());
+    let rows = page.await.unwrap().rows;
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert_eq!(row.origin, Origin::Telemetry);
+        assert_eq!(row.client_cost, Some(Nanos::new(1_234)));
+        assert_eq!(
+            row.cost,
+            Nanos::new(1_000),
+            "the client's figure is not charged"
+        );
+    }
+}
+
+pub(crate) async fn a_report_and_a_call_of_the_gateway_are_never_both_booked_under_one_id(
+    world: &World,
+) {
+    let acme = world.create_tenant("acme").await;
+    let globex = world.create_tenant("globex").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    let theirs = id_of(&world.create_integration(&globex, "main").await);
+    let through = call(&acme, id, "a");
+    let gateway = world.operator();
+    gateway
+        .append(std::slice::from_ref(&through), moment(1))
+        .await
+        .unwrap();
+    let fates = world
+        .tenant(&acme)
+        .report_usage(
+            &[report(through, "a"), report(call(&acme, id, "b"), "b")],
+            moment(2),
+        )
+        .await
+        .unwrap();
+    assert_eq!(told(&fates), ["conflict", "written"]);
+    assert_eq!(row_of(&fates[0]).unwrap().origin, Origin::Gateway);
+    // The other way round the gateway is told whose row is in its way.
+    let late = gateway
+        .append(&[call(&acme, id, "b"), call(&acme, id, "a")], moment(3))
+        .await
+        .unwrap();
+    let b = (acme.clone(), "b".parse().unwrap());
+    assert_eq!((&late.conflicts, late.duplicates), (&vec![b.clone()], 1));
+    assert_eq!(late.reported, [b]);
+    // Another tenant's call of the same id is another call.
+    let other = world
+        .tenant(&globex)
+        .report_usage(&[report(call(&globex, theirs, "a"), "a")], moment(4))
+        .await
+        .unwrap();
+    assert_eq!(told(&other), ["written"]);
+    let foreign = world
+        .tenant(&globex)
+        .report_usage(&[report(call(&acme, id, "c"), "c")], moment(5))
+        .await;
+    assert!(matches!(foreign, Err(StoreError::InvalidRow { .. })));
+}
+
+pub(crate) async fn reported_calls_do_not_count_as_calls_of_the_last_minute(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    world
+        .tenant(&acme)
+        .report_usage(&[report(call(&acme, id, "a"), "a")], moment(1))
+        .await
+        .unwrap();
+    let recent = world
+        .operator()
+        .recent_calls(id, moment(-60))
+        .await
+        .unwrap();
+    assert!(recent.is_empty());
 }

@@ -84,6 +84,9 @@ conformance! {
         a_zero_character_is_kept_as_a_mark
         the_first_and_the_last_moment_of_a_month_belong_to_it
         recent_calls_are_counted_without_refused_ones
+        a_batch_of_reports_tells_the_fate_of_each
+        a_report_and_a_call_of_the_gateway_are_never_both_booked_under_one_id
+        reported_calls_do_not_count_as_calls_of_the_last_minute
         the_status_sums_the_ledger;
     allowances:
         a_draw_gives_what_is_needed_or_a_share_and_never_more_than_is_left

@@ -148,6 +148,7 @@ pub(super) fn console(app: &App) -> Context {
         role: Role::Operator,
         tenant: None,
         precondition: Precondition::None,
+        bound_to: None,
         request_id: None,
         now: app.now(),
     }

@@ -34,6 +34,9 @@ pub(crate) struct Asked {
     /// Only calls about which this was decided.
     #[param(schema_with = crate::openapi::policy_result)]
     policy_result: Option<String>,
+    /// Only calls that came to be known this way.
+    #[param(schema_with = crate::openapi::usage_origin)]
+    origin: Option<String>,
     /// Rows of a page, 1 to 200; 50 if absent.
     #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
     limit: Option<String>,
@@ -69,6 +72,11 @@ pub(crate) struct UsageBody {
     cost_cents: i64,
     /// What it cost, to the nano-dollar.
     cost_usd: String,
+    /// What its caller thinks it cost, where it was reported with a figure; never charged.
+    client_cost_usd: Option<String>,
+    /// How it came to be known: through the gateway, or by its caller's report.
+    #[schema(schema_with = crate::openapi::usage_origin)]
+    origin: &'static str,
     /// Where the token counts come from.
     #[schema(schema_with = crate::openapi::usage_source)]
     usage_source: &'static str,
@@ -115,6 +123,8 @@ impl From<UsageRow> for UsageBody {
             tokens_out: usage.tokens_out,
             cost_cents: usage.cost_cents,
             cost_usd: row.cost.to_string(),
+            client_cost_usd: row.client_cost.map(|cost| cost.to_string()),
+            origin: row.origin.as_str(),
             usage_source: row.source.as_str(),
             tokens_by_class: used
                 .map(|(class, n)| (class.as_str().to_owned(), n.into()))
@@ -149,6 +159,7 @@ pub(crate) async fn handle(
         session: parameter("session_id", asked.session_id.as_deref(), id)?,
         agent: parameter("agent_id", asked.agent_id.as_deref(), id)?,
         policy_result: parameter("policy_result", asked.policy_result.as_deref(), results)?,
+        origin: parameter("origin", asked.origin.as_deref(), "gateway or telemetry")?,
     };
     let ask = page::asked(asked.limit.as_deref(), asked.cursor.as_deref())?;
     let page = api.app.usage_history(&context, ask, filter).await?;
