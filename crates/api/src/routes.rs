@@ -67,6 +67,7 @@ pub(crate) fn table() -> Vec<Route> {
     const CALL: Option<Permission> = Some(Permission::Call);
     const REPORT: Option<Permission> = Some(Permission::ReportUsage);
     const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
+    const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
     vec![
         route!(GET    "/livez", ANYBODY, health::live),
         route!(GET    "/readyz", ANYBODY, health::ready),
@@ -105,6 +106,9 @@ pub(crate) fn table() -> Vec<Route> {
         route!(GET    "/api/v1/ledger/status", LEDGER, v1::ledger::status),
         route!(GET    "/api/v1/ledger/rollups/verify", LEDGER, v1::ledger::verify_rollups),
         route!(POST   "/api/v1/ledger/rollups/rebuild", LEDGER, v1::ledger::rebuild_rollups),
+
+        route!(GET    "/api/v1/masterkeys", INSTALLATION, v1::masterkeys::status),
+        route!(POST   "/api/v1/masterkeys/rewrap", INSTALLATION, v1::masterkeys::rewrap),
 
         route!(GET    "/api/v1/providers", READ, v1::providers::list),
     ]

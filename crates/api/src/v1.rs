@@ -4,6 +4,7 @@ pub(crate) mod enforcement;
 pub(crate) mod integrations;
 pub(crate) mod keys;
 pub(crate) mod ledger;
+pub(crate) mod masterkeys;
 pub(crate) mod providers;
 pub(crate) mod telemetry;
 pub(crate) mod tenants;

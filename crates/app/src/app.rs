@@ -20,6 +20,8 @@ use crate::idempotency::Running;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
 use crate::ledger::{Ledger, Writer, WriterConfig};
+use crate::masterkeys::ToldKeys;
+use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::Metering;
 
 /// How long a stop waits for the store to take what is queued.
@@ -31,6 +33,8 @@ pub struct AppParts {
     pub store: Store,
     /// The master keys.
     pub ring: KeyRing,
+    /// Reads the master keys anew.
+    pub read_keys: ReadKeys,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Prices.
@@ -49,7 +53,11 @@ pub struct AppParts {
 #[derive(Debug)]
 pub struct App {
     pub(crate) store: Store,
-    pub(crate) ring: KeyRing,
+    pub(crate) ring: LiveRing,
+    /// What the other nodes were last told of this node's master keys.
+    pub(crate) told: Mutex<Option<ToldKeys>>,
+    /// Held by the one round of re-wrapping that is under way.
+    pub(crate) rewrapping: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) url_policy: UrlPolicy,
     pub(crate) journal: Arc<Journal>,
@@ -106,7 +114,9 @@ impl App {
         let prefixes = parts.config.env_credential_prefixes;
         let app = Arc::new(Self {
             store: parts.store,
-            ring: parts.ring,
+            ring: LiveRing::new(parts.ring, parts.read_keys),
+            told: Mutex::new(None),
+            rewrapping: tokio::sync::Mutex::default(),
             clock: parts.clock,
             url_policy: parts.url_policy,
             journal,
@@ -123,6 +133,7 @@ impl App {
             running: Mutex::new(None),
         });
         app.load(&rows);
+        app.tell_keys().await?;
         let jobs = Jobs::start(&app, rows.change, parts.config.refresh_seconds);
         *app.running.lock() = Some((writer, jobs));
         Ok(app)
@@ -134,6 +145,7 @@ impl App {
         if let Some((writer, jobs)) = running {
             jobs.stop(self).await;
             writer.finish(STOP_PATIENCE).await;
+            self.tell_no_keys().await;
         }
         if let Err(error) = self.journal.sync() {
             tracing::error!(%error, "the journal could not be synced");
@@ -192,7 +204,18 @@ impl App {
 
     /// Opens an integration's credential, as late as possible.
     pub fn open_credential(&self, snapshot: &Snapshot) -> Result<Option<Secret>, VaultError> {
-        snapshot.open_credential(&self.ring, &self.environment)
+        let opened = snapshot.open_credential(&self.ring.load(), &self.environment);
+        if !matches!(opened, Err(VaultError::UnknownMasterKey { .. })) {
+            return opened;
+        }
+        // The call took its snapshot before a rotation ended; the directory has a newer seal.
+        match self.directory.integration(snapshot.id) {
+            None => opened,
+            Some(current) => {
+                let current = current.snapshot();
+                current.open_credential(&self.ring.load(), &self.environment)
+            }
+        }
     }
 
     fn load(&self, rows: &tollgate_store::Directory) {

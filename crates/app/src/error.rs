@@ -103,6 +103,10 @@ impl AppError {
                 "it was changed meanwhile: read it again and repeat",
             ),
             Conflict::NodeRetired => ("node_retired", "this node was retired: start it afresh"),
+            Conflict::NodeAlive => (
+                "node_alive",
+                "it gave a sign of life within the last minute: stop it first, or force it if you know that it is gone",
+            ),
             _ => (
                 "conflict",
                 "it clashes with what is there: read it again and repeat",

@@ -85,9 +85,9 @@ impl App {
         let after = now.saturating_sub(KEPT).unwrap_or(now);
         match self.store.operator().begin_request(row, after).await? {
             Begun::New => Ok(Repetition::New(ticket)),
-            Begun::Answered(sealed) => {
-                Ok(Repetition::Answered(self.ring.open_answer(&sealed, &id)?))
-            }
+            Begun::Answered(sealed) => Ok(Repetition::Answered(
+                self.ring.load().open_answer(&sealed, &id)?,
+            )),
             Begun::OfAnother => Err(AppError::KeyReused),
             Begun::Unanswered { node, started_at } => {
                 let elsewhere = node != self.store.node();
@@ -103,7 +103,7 @@ impl App {
 
     /// Keeps the answer of a request for its repetitions, sealed.
     pub async fn keep_answer(&self, ticket: Ticket, answer: &[u8]) -> Result<(), AppError> {
-        let sealed = self.ring.seal_answer(answer, &ticket.id)?;
+        let sealed = self.ring.load().seal_answer(answer, &ticket.id)?;
         let store = self.store.operator();
         Ok(store.answer_request(ticket.id, sealed).await?)
     }
@@ -143,8 +143,8 @@ impl App {
         ];
         let parts = [[b"content".as_slice()].as_slice(), request.content].concat();
         Ok((
-            self.ring.request_digest(&id)?,
-            self.ring.request_digest(&parts)?,
+            self.ring.load().request_digest(&id)?,
+            self.ring.load().request_digest(&parts)?,
         ))
     }
 }

@@ -1,5 +1,6 @@
 //! Work that nobody asked for: hearing what other nodes changed, telling that this one lives,
-//! writing down when keys were last used, and forgetting answers that were kept long enough.
+//! writing down when keys were last used, forgetting answers that were kept long enough, and
+//! looking after the master keys.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::App;
 use crate::error::AppError;
+use crate::masterkeys::tending::Tended;
 
 /// Seconds between two notes of the keys' last use, and two signs of life.
 const HOUSEKEEPING_SECONDS: u64 = 30;
@@ -25,9 +27,12 @@ impl Jobs {
         reason = "jobs are one of the few places where tasks start"
     )]
     pub fn start(app: &Arc<App>, change: i64, refresh_seconds: u64) -> Self {
-        let mut tasks = vec![tokio::spawn(keep_house(Arc::downgrade(app)))];
+        let every = Duration::from_secs(refresh_seconds.max(1));
+        let mut tasks = vec![
+            tokio::spawn(keep_house(Arc::downgrade(app))),
+            tokio::spawn(tend_master_keys(Arc::downgrade(app), every)),
+        ];
         if app.store.engine_name() != "sqlite" {
-            let every = Duration::from_secs(refresh_seconds.max(1));
             tasks.push(tokio::spawn(follow_changes(
                 Arc::downgrade(app),
                 change,
@@ -74,6 +79,17 @@ async fn take_changes(app: &App, seen: &mut i64) -> Result<(), AppError> {
     Ok(())
 }
 
+/// The key file may change at any time, and a rotation may have been interrupted by the last end.
+async fn tend_master_keys(app: Weak<App>, every: Duration) {
+    let mut tended = Tended::default();
+    loop {
+        let Some(current) = app.upgrade() else { return };
+        current.tend_master_keys(&mut tended).await;
+        drop(current);
+        tokio::time::sleep(every).await;
+    }
+}
+
 async fn keep_house(app: Weak<App>) {
     loop {
         tokio::time::sleep(Duration::from_secs(HOUSEKEEPING_SECONDS)).await;
@@ -85,6 +101,8 @@ async fn keep_house(app: Weak<App>) {
         if let Err(error) = app.forget_old_requests(app.now()).await {
             tracing::warn!(%error, "old answers cannot be forgotten");
         }
+        // Told anew by and by: a restored store, or a program that shared this folder, may have it otherwise.
+        app.forget_told_keys();
     }
 }
 

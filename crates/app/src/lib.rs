@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod journal;
 pub mod keys;
 pub mod ledger;
+pub mod masterkeys;
 pub mod metering;
 mod naming;
 pub mod revision;

@@ -72,9 +72,18 @@ impl World {
         let options = OpenStore::for_node(NodeId::generate());
         let store = Store::open(&url, options).await.expect("an embedded store");
         store.migrate(beginning).await.expect("tables");
+        let key_file = folder.path().join("master.key");
+        let text = KeyRing::generate_file_text().expect("keys");
+        let mut file = std::fs::File::create(&key_file).expect("a key file");
+        text.write_to(&mut file).expect("a key file");
+        let read_keys = move || {
+            let text = std::fs::read_to_string(&key_file).map_err(|error| error.to_string())?;
+            KeyRing::parse(&text).map_err(|error| error.to_string())
+        };
         let app = App::start(AppParts {
             store,
-            ring: KeyRing::generate().expect("keys"),
+            ring: read_keys().expect("keys"),
+            read_keys: Box::new(read_keys),
             clock: Arc::<ManualClock>::clone(&clock),
             prices: PriceBook::bundled().expect("prices"),
             url_policy: UrlPolicy {

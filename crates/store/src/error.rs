@@ -112,6 +112,9 @@ pub enum Conflict {
     /// The node was retired; what it drew is free again.
     #[error("this node was retired: it needs a new id")]
     NodeRetired,
+    /// The node gave a sign of life too lately to be retired.
+    #[error("this node is alive: stop it first")]
+    NodeAlive,
     /// Something else that must be unique is there already.
     #[error("it exists already")]
     Exists,

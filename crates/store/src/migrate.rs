@@ -64,6 +64,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0005_idempotency.sql"),
         postgres: include_str!("../migrations/postgres/0005_idempotency.sql"),
     },
+    Migration {
+        version: 7,
+        name: "master_keys",
+        sqlite: include_str!("../migrations/sqlite/0007_master_keys.sql"),
+        postgres: include_str!("../migrations/postgres/0007_master_keys.sql"),
+    },
 ];
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (\

@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use tollgate_core::NodeId;
+use tollgate_core::audit::AuditEntry;
 
-use crate::OperatorStore;
 use crate::engine::{Purpose, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::value::{Place, micros};
+use crate::{OperatorStore, audit};
 
 /// A node as it is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRow {
     /// Its id.
     pub id: NodeId,
@@ -19,6 +20,8 @@ pub struct NodeRow {
     pub seen_at: Timestamp,
     /// When it was retired.
     pub retired_at: Option<Timestamp>,
+    /// What it told of its master keys, as JSON text; none once it has stopped in order.
+    pub master_keys: Option<String>,
 }
 
 impl OperatorStore {
@@ -42,44 +45,99 @@ impl OperatorStore {
 
     /// Every node that was ever seen, the latest first.
     pub async fn list_nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
-        let select =
-            "SELECT id, started_at, seen_at, retired_at FROM nodes ORDER BY seen_at DESC, id";
-        let rows: Vec<(String, i64, i64, Option<i64>)> = self
+        let select = "SELECT id, started_at, seen_at, retired_at, master_keys FROM nodes \
+                      ORDER BY seen_at DESC, id";
+        let rows: Vec<Row> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(sql(select))))
             .await?;
-        rows.into_iter()
-            .map(|(id, started_at, seen_at, retired_at)| {
-                let place = Place {
-                    table: "nodes",
-                    row: &id,
-                };
-                Ok(NodeRow {
-                    id: place.text("id", &id)?,
-                    started_at: place.time("started_at", started_at)?,
-                    seen_at: place.time("seen_at", seen_at)?,
-                    retired_at: place.maybe_time("retired_at", retired_at)?,
-                })
+        rows.into_iter().map(Row::read).collect()
+    }
+
+    /// Tells which master keys this node has; nothing, once it is retired.
+    pub async fn tell_master_keys(
+        &self,
+        keys: Option<String>,
+        audited: Option<AuditEntry>,
+    ) -> Result<(), StoreError> {
+        let node = self.store.node;
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move {
+                let update =
+                    "UPDATE nodes SET master_keys = $2 WHERE id = $1 AND retired_at IS NULL";
+                let update = sql(update).bind(node.to_string()).bind(keys);
+                work.execute(update).await?;
+                match &audited {
+                    Some(entry) => audit::record(work, entry).await,
+                    None => Ok(()),
+                }
             })
-            .collect()
+        })
+        .await
     }
 
     /// Retires a node that will not return: what it had drawn and not settled is free for others.
-    pub async fn retire_node(&self, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
-        self.store
-            .book(Vec::new(), move |work| Box::pin(retire(work, node, now)))
-            .await
+    ///
+    /// `quiet_since` guards a node that lives: a conflict if it was seen later than that.
+    pub async fn retire_node(
+        &self,
+        node: NodeId,
+        quiet_since: Option<Timestamp>,
+        entry: AuditEntry,
+    ) -> Result<NodeRow, StoreError> {
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { retire(work, node, quiet_since, &entry).await })
+        })
+        .await
     }
 }
 
-async fn retire(work: &mut Work, node: NodeId, now: Timestamp) -> Result<(), StoreError> {
-    let update = "UPDATE nodes SET retired_at = COALESCE(retired_at, $2) WHERE id = $1";
-    if work
-        .execute(sql(update).bind(node.to_string()).bind(micros(now)))
-        .await?
-        == 0
-    {
-        return Err(StoreError::NotFound);
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: String,
+    started_at: i64,
+    seen_at: i64,
+    retired_at: Option<i64>,
+    master_keys: Option<String>,
+}
+
+impl Row {
+    fn read(self) -> Result<NodeRow, StoreError> {
+        let place = Place {
+            table: "nodes",
+            row: &self.id,
+        };
+        Ok(NodeRow {
+            id: place.text("id", &self.id)?,
+            started_at: place.time("started_at", self.started_at)?,
+            seen_at: place.time("seen_at", self.seen_at)?,
+            retired_at: place.maybe_time("retired_at", self.retired_at)?,
+            master_keys: self.master_keys,
+        })
     }
+}
+
+async fn retire(
+    work: &mut Work,
+    node: NodeId,
+    quiet_since: Option<Timestamp>,
+    entry: &AuditEntry,
+) -> Result<NodeRow, StoreError> {
+    let one = "SELECT id, started_at, seen_at, retired_at, master_keys FROM nodes WHERE id = $1";
+    let one = sql(one).bind(node.to_string()).locking();
+    let found: Row = work.fetch_one(one).await?;
+    let mut found = found.read()?;
+    if found.retired_at.is_some() {
+        return Ok(found);
+    }
+    if quiet_since.is_some_and(|since| found.seen_at > since) {
+        return Err(Conflict::NodeAlive.into());
+    }
+    found.retired_at = Some(entry.at);
+    found.master_keys = None;
+    let update = "UPDATE nodes SET retired_at = $2, master_keys = NULL WHERE id = $1";
+    let update = sql(update).bind(node.to_string()).bind(micros(entry.at));
+    work.execute(update).await?;
+    audit::record(work, entry).await?;
     // The balances first, sorted, as everywhere: whoever has the balance has its allowances.
     let lock = "SELECT integration_id FROM balances WHERE (integration_id, period) IN \
                 (SELECT integration_id, period FROM allowances WHERE node_id = $1) ORDER BY integration_id, period";
@@ -87,7 +145,6 @@ async fn retire(work: &mut Work, node: NodeId, now: Timestamp) -> Result<(), Sto
         .fetch_all(sql(lock).bind(node.to_string()).locking())
         .await?;
     let free = "UPDATE allowances SET drawn_nanos = settled_nanos, drawn_tokens = settled_tokens WHERE node_id = $1";
-    work.execute(sql(free).bind(node.to_string()))
-        .await
-        .map(drop)
+    work.execute(sql(free).bind(node.to_string())).await?;
+    Ok(found)
 }

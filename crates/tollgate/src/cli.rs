@@ -4,7 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    completions, dev, doctor, init, integration, key, ledger, limit, rollup, serve, tenant, usage,
+    completions, dev, doctor, init, integration, key, ledger, limit, masterkey, rollup, serve,
+    tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -51,6 +52,8 @@ pub enum Command {
     Ledger(Noun<ledger::Verb>),
     /// The daily roll-ups: verify rebuild
     Rollup(Noun<rollup::Verb>),
+    /// Master keys: status rotate retire
+    Masterkey(Noun<masterkey::Verb>),
     /// Say what is missing, wrong or weak in this installation
     Doctor(doctor::Args),
     #[expect(missing_docs, reason = "the text of its arguments is what help shows")]

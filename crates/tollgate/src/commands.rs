@@ -8,6 +8,7 @@ pub mod integration;
 pub mod key;
 pub mod ledger;
 pub mod limit;
+pub mod masterkey;
 pub mod rollup;
 pub mod serve;
 pub mod tenant;
@@ -35,6 +36,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Usage(noun) => usage::run(noun).await,
         Command::Ledger(noun) => ledger::run(noun).await,
         Command::Rollup(noun) => rollup::run(noun).await,
+        Command::Masterkey(noun) => masterkey::run(noun).await,
         Command::Doctor(args) => doctor::run(args).await,
         Command::Simulate(args) => simulate::run(args).await.map_err(Failure::plain),
         Command::Replay(args) => {

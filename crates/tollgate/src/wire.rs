@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tollgate_app::journal::JournalError;
+use tollgate_app::masterkeys::ring::ReadKeys;
 use tollgate_app::{App, AppError, AppParts};
 use tollgate_core::NodeId;
 use tollgate_core::clock::{Clock, SystemClock};
@@ -130,6 +131,7 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
     let parts = AppParts {
         store,
         ring,
+        read_keys: key_reader(settings),
         clock,
         prices,
         url_policy: settings.providers.policy(),
@@ -215,6 +217,16 @@ pub fn key_ring(settings: &Settings) -> Result<KeyRing, Failure> {
         .map_err(|error| Failure::usage(format_args!("{reference}: {error}")))?;
     check_mark(settings, &ring)?;
     Ok(ring)
+}
+
+/// Reads the master keys anew whenever it is asked.
+fn key_reader(settings: &Settings) -> ReadKeys {
+    let reference = settings.key_reference();
+    Box::new(move || {
+        let text = reference.read("vault.key_file");
+        let text = text.map_err(|failure| failure.message)?;
+        KeyRing::parse(&text).map_err(|error| format!("{reference}: {error}"))
+    })
 }
 
 /// With other keys than the store's every access key would be refused, and nothing would say why.

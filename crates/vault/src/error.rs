@@ -34,6 +34,18 @@ pub enum VaultError {
         "the sealed credential does not fit its place or its master key; enter the credential again"
     )]
     NotAuthentic,
+    /// The key file has no master key of that id.
+    #[error("the key file holds no master key `{id}`")]
+    NoSuchMasterKey {
+        /// The id that was asked for.
+        id: MasterKeyId,
+    },
+    /// The master key that seals cannot be taken out of the key file.
+    #[error("`{id}` is the active master key: make another one active first")]
+    ActiveMasterKey {
+        /// The active key.
+        id: MasterKeyId,
+    },
     /// The key file is not fit for use.
     #[error("the key file is not usable: {0}")]
     KeyFile(#[from] KeyFileProblem),

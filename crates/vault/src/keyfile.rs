@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Each line is a name, a colon and 32 bytes in base64. The first master key is the active one:
-//! it seals, the others only open. A rotation puts a new key on top, re-wraps every credential,
-//! and then removes the old line. Where several nodes share a store, a new key is first added
-//! *below* the active one on every node, and moved to the top once all of them know it.
+//! it seals, the others only open. A rotation adds a new key *below* the others, with the mark
+//! `# next: k2` above it; moves it to the top once every node that shares the store knows it;
+//! has every credential re-wrapped; and then removes the old line ([`editing`] has the steps).
 //!
 //! `pepper` is made once and never changes: the hashes of access keys and the fingerprints of
 //! credentials are keyed by it, so that with another pepper no access key works.
@@ -27,6 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::error::VaultError;
 use crate::keyring::{KEY_LENGTH, KeyRing, MasterKeyId, PEPPER, random_bytes};
+
+pub mod editing;
 
 /// The 32 bytes of a key, wiped when dropped. Never derive `Debug` on what holds them.
 pub(crate) type KeyBytes = Zeroizing<[u8; KEY_LENGTH]>;
@@ -175,31 +177,6 @@ impl KeyRing {
         text.push_str(GENERATED_HEADER);
         push_new_key(&mut text, "k1")?;
         push_new_key(&mut text, PEPPER)?;
-        Ok(KeyFileText(text))
-    }
-
-    /// The key file with a new active master key above the others; all else stays as it is. The
-    /// new key is named `k` and the first number after those that the file uses.
-    pub fn rotate_file_text(old: &str) -> Result<KeyFileText, VaultError> {
-        let ring = Self::parse(old)?;
-        let numbers = ring
-            .ids()
-            .filter_map(|id| id.as_str().strip_prefix('k')?.parse::<u32>().ok());
-        let id = format!(
-            "k{}",
-            u64::from(numbers.max().unwrap_or(0)).saturating_add(1)
-        );
-        let mut text = with_room_for(old);
-        let mut is_added = false;
-        for line in old.lines() {
-            let name = line.trim().split_once(':').map_or("", |(name, _)| name);
-            if !is_added && !is_skipped(line.trim()) && name != PEPPER {
-                push_new_key(&mut text, &id)?;
-                is_added = true;
-            }
-            text.push_str(line);
-            text.push('\n');
-        }
         Ok(KeyFileText(text))
     }
 }

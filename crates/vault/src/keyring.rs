@@ -80,6 +80,8 @@ impl fmt::Debug for MasterKeyId {
 pub(crate) struct MasterKey {
     pub(crate) id: MasterKeyId,
     pub(crate) key: LessSafeKey,
+    /// A keyed hash of its bytes: two keys of one id are the same key if their marks are.
+    mark: String,
 }
 
 /// The keys of an installation, prepared for use; read once at start and shared.
@@ -122,15 +124,35 @@ impl KeyRing {
         &self.pepper_mark
     }
 
+    /// Whether the other ring has the same keys in the same order, and the same pepper.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.pepper_mark == other.pepper_mark
+            && self
+                .masters()
+                .map(MasterKey::name)
+                .eq(other.masters().map(MasterKey::name))
+    }
+
+    /// The first master key that the other ring has under the same id with other bytes.
+    #[must_use]
+    pub fn disagrees_with(&self, other: &Self) -> Option<MasterKeyId> {
+        let differs = |mine: &&MasterKey| {
+            let theirs = other.master(mine.id);
+            theirs.is_some_and(|theirs| theirs.mark != mine.mark)
+        };
+        self.masters().find(differs).map(|master| master.id)
+    }
+
     pub(crate) fn from_keys(keys: &Keys) -> Result<Self, VaultError> {
         let (first, rest) = &keys.masters;
+        let mark_key = derive(&keys.pepper, PEPPER_MARK_PURPOSE)?;
         let others = rest
             .iter()
-            .map(MasterKey::prepare)
+            .map(|master| MasterKey::prepare(master, &mark_key))
             .collect::<Result<_, _>>()?;
-        let mark_key = derive(&keys.pepper, PEPPER_MARK_PURPOSE)?;
         Ok(Self {
-            active: MasterKey::prepare(first)?,
+            active: MasterKey::prepare(first, &mark_key)?,
             others,
             access_keys: derive(&keys.pepper, ACCESS_KEY_PURPOSE)?,
             fingerprints: derive(&keys.pepper, FINGERPRINT_PURPOSE)?,
@@ -154,11 +176,19 @@ impl KeyRing {
 }
 
 impl MasterKey {
-    fn prepare((id, bytes): &(MasterKeyId, KeyBytes)) -> Result<Self, VaultError> {
+    fn prepare(
+        (id, bytes): &(MasterKeyId, KeyBytes),
+        mark_key: &hmac::Key,
+    ) -> Result<Self, VaultError> {
         Ok(Self {
             id: *id,
             key: aead_key(bytes.as_ref())?,
+            mark: hex_mark(mark_key, bytes.as_ref()),
         })
+    }
+
+    fn name(&self) -> (MasterKeyId, &str) {
+        (self.id, &self.mark)
     }
 }
 
@@ -232,6 +262,23 @@ mod tests {
         assert_eq!(
             ring.ids().map(|id| id.to_string()).collect::<Vec<_>>(),
             ["new", "old"]
+        );
+    }
+
+    #[test]
+    fn rings_are_compared_by_the_bytes_of_their_keys() {
+        let ring = samples::ring(&["new", "old"]);
+        assert!(ring.is_same_as(&samples::ring(&["new", "old"])));
+        assert!(!ring.is_same_as(&samples::ring(&["old"])));
+        // The sample keys are given from the last on, so that these two have the bytes of the other.
+        assert!(!ring.is_same_as(&samples::ring(&["old", "new"])));
+        assert_eq!(ring.disagrees_with(&samples::ring(&["old"])), None);
+        let other = samples::ring(&["old", "new"]);
+        assert_eq!(ring.disagrees_with(&other), Some("new".parse().unwrap()));
+        assert!(
+            !KeyRing::generate()
+                .unwrap()
+                .is_same_as(&KeyRing::generate().unwrap())
         );
     }
 

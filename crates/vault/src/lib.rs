@@ -39,5 +39,5 @@ pub use keyfile::{KeyFileProblem, KeyFileText};
 pub use keyring::{KeyRing, MasterKeyId};
 pub use reference::CredentialRef;
 pub use seal::Binding;
-pub use sealed::Sealed;
+pub use sealed::{OPENING_LENGTH, Sealed};
 pub use secret::Secret;

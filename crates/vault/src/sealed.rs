@@ -27,6 +27,8 @@ pub(crate) const NONCE_LENGTH: usize = 12;
 pub(crate) const TAG_LENGTH: usize = 16;
 /// The length of a wrapped data key with its tag, in bytes.
 pub(crate) const WRAPPED_LENGTH: usize = 48;
+/// The most bytes that are needed to tell the master key of something sealed.
+pub const OPENING_LENGTH: usize = 35;
 /// The longest secret that is sealed, in bytes.
 pub const MAX_SECRET_LENGTH: usize = 64 * 1024;
 
@@ -54,6 +56,26 @@ impl Sealed {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// The bytes that everything sealed under this master key begins with.
+    #[must_use]
+    pub fn opening_of(id: MasterKeyId) -> Vec<u8> {
+        let id = id.as_str().as_bytes();
+        // An id has 32 bytes at most.
+        let length = u8::try_from(id.len()).unwrap_or(u8::MAX);
+        [[FORMAT, AES_256_GCM, length].as_slice(), id].concat()
+    }
+
+    /// The master key of something sealed of which the first [`OPENING_LENGTH`] bytes are there.
+    #[must_use]
+    pub fn master_key_in(opening: &[u8]) -> Option<MasterKeyId> {
+        let (&[format, algorithm, id_length], rest) = opening.split_first_chunk::<3>()?;
+        if format != FORMAT || algorithm != AES_256_GCM {
+            return None;
+        }
+        let id = rest.get(..usize::from(id_length))?;
+        std::str::from_utf8(id).ok()?.parse().ok()
     }
 
     /// The master key that wraps the data key: what rotation looks for.
@@ -180,6 +202,11 @@ mod tests {
                 tag: &[4; TAG_LENGTH],
             };
             let sealed = parts.write().unwrap();
+            let opening = Sealed::opening_of(sealed.master_key_id());
+            prop_assert!(sealed.as_bytes().starts_with(&opening));
+            let head = &sealed.as_bytes()[..OPENING_LENGTH];
+            prop_assert_eq!(Sealed::master_key_in(head), Some(sealed.master_key_id()));
+            prop_assert_eq!(Sealed::master_key_in(&opening[..opening.len() - 1]), None);
             let read = sealed.parts().unwrap();
             prop_assert_eq!(read.master_key_id.as_str(), id.as_str());
             prop_assert_eq!(read.wrap_nonce, &[1; NONCE_LENGTH]);

@@ -14,7 +14,7 @@ use tollgate_core::price::book::prices_from_config;
 use tollgate_core::{CredentialId, IntegrationId, Moment, TenantId};
 use tollgate_providers::{Endpoint, UrlError, UrlPolicy, registry};
 use tollgate_store::CredentialRow;
-use tollgate_vault::{Binding, CredentialRef, KeyRing, Sealed, Secret, VaultError};
+use tollgate_vault::{Binding, CredentialRef, KeyRing, MasterKeyId, Sealed, Secret, VaultError};
 
 use crate::error::AppError;
 use crate::integrations::CredentialMark;
@@ -128,6 +128,15 @@ impl Snapshot {
     #[must_use]
     pub fn own_prices(&self, model: &str) -> Option<Arc<ModelPrices>> {
         self.prices.get(model).map(Arc::clone)
+    }
+
+    /// The master key that the credential is sealed under; none where it is not sealed here.
+    #[must_use]
+    pub fn master_key(&self) -> Option<MasterKeyId> {
+        match &self.credential {
+            Credential::Sealed { sealed, .. } => Some(sealed.master_key_id()),
+            Credential::Referenced(_) | Credential::Absent => None,
+        }
     }
 
     /// Opens the provider's credential.

@@ -59,6 +59,7 @@ impl App {
         let provider = provider_of(new.provider_type)?;
         self.read_settings(provider, new.config.as_ref())?;
         let id = IntegrationId::generate();
+        let _sealing = self.ring.sealing().await;
         let kept = self.keep_credential(
             provider,
             &new,

@@ -72,6 +72,7 @@ impl App {
         context.must_match(&before)?;
         let mut shown = before.clone();
         let provider = provider_of(before.record.provider_type)?;
+        let _sealing = self.ring.sealing().await;
         let credential = self
             .new_credential(context, provider, &patch, &mut shown)
             .await?;

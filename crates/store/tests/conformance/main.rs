@@ -11,6 +11,7 @@ mod idempotency;
 mod integrations;
 mod keys;
 mod ledger;
+mod masterkeys;
 mod migrations;
 mod nodes;
 mod tenants;
@@ -97,6 +98,9 @@ conformance! {
         another_tenants_integration_cannot_be_drawn_from;
     nodes:
         a_retired_node_is_told_so_and_its_allowance_is_free;
+    masterkeys:
+        seals_are_exchanged_in_batches_and_announced
+        a_seal_that_was_replaced_meanwhile_stays;
     usage:
         history_is_paged_newest_first_without_gaps
         history_is_filtered

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ONE: Seeded = Seeded("one");
-const TWO: Seeded = Seeded("two");
-const THREE: Seeded = Seeded("three");
+pub(super) const ONE: Seeded = Seeded("one");
+pub(super) const TWO: Seeded = Seeded("two");
+pub(super) const THREE: Seeded = Seeded("three");
 
 /// A key as good as random, and the same each time; no usable key stands in this file.
-struct Seeded(&'static str);
+pub(super) struct Seeded(&'static str);
 
 impl fmt::Display for Seeded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -208,41 +208,6 @@ fn a_generated_file_is_a_usable_ring_and_differs_each_time() {
     let mut written = Vec::new();
     one.write_to(&mut written).unwrap();
     assert_eq!(written, one.0.as_bytes());
-}
-
-#[test]
-fn a_rotation_puts_a_new_key_on_top_and_keeps_every_old_line() {
-    let old = format!("# head\n\npepper:{TWO}\nk7:{ONE}\n# foot\nlast-year:{THREE}\n");
-    let new = KeyRing::rotate_file_text(&old).unwrap();
-    let ring = new.ring().unwrap();
-    assert_eq!(
-        ring.ids().map(|id| id.to_string()).collect::<Vec<_>>(),
-        ["k8", "k7", "last-year"]
-    );
-    let kept: Vec<_> = new
-        .0
-        .lines()
-        .filter(|line| !line.starts_with("k8:"))
-        .collect();
-    assert_eq!(kept, old.lines().collect::<Vec<_>>());
-    assert_eq!(
-        ring.pepper_mark(),
-        KeyRing::parse(&old).unwrap().pepper_mark()
-    );
-    assert!(KeyRing::rotate_file_text("k1:rubbish").is_err());
-}
-
-#[test]
-fn a_rotation_numbers_on_from_the_greatest_number() {
-    for (name, next) in [
-        ("k1", "k2"),
-        ("k4294967295", "k4294967296"),
-        ("prod", "k1"),
-        ("k", "k1"),
-    ] {
-        let text = KeyRing::rotate_file_text(&format!("{name}:{ONE}\npepper:{TWO}")).unwrap();
-        assert_eq!(text.ring().unwrap().active_id().as_str(), next);
-    }
 }
 
 proptest! {
