@@ -1,6 +1,7 @@
 //! The OpenAPI description, put together from what the handlers say of themselves.
 
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
+use tollgate_core::audit::Tampering;
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::usage::Origin;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
@@ -140,6 +141,14 @@ pub(crate) fn policy_result() -> Object {
 
 pub(crate) fn verdict() -> Object {
     one_of(["allowed", "warned", "throttled", "blocked", "hard_blocked"])
+}
+
+pub(crate) fn actor_kind() -> Object {
+    one_of(["key", "system", "console"])
+}
+
+pub(crate) fn tampering() -> Object {
+    one_of(Tampering::ALL.into_iter().map(Tampering::as_str))
 }
 
 pub(crate) fn role() -> Object {

@@ -66,6 +66,7 @@ pub(crate) fn table() -> Vec<Route> {
     const USAGE: Option<Permission> = Some(Permission::ReadUsage);
     const CALL: Option<Permission> = Some(Permission::Call);
     const REPORT: Option<Permission> = Some(Permission::ReportUsage);
+    const AUDIT: Option<Permission> = Some(Permission::ReadAudit);
     const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
     const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
     vec![
@@ -101,6 +102,9 @@ pub(crate) fn table() -> Vec<Route> {
         route!(POST   "/api/v1/enforcement/check", CALL, v1::enforcement::check),
         route!(POST   "/api/v1/enforcement/batch", CALL, v1::enforcement::batch),
         route!(GET    "/api/v1/enforcement/status", CALL, v1::enforcement::status),
+
+        route!(GET    "/api/v1/audit", AUDIT, v1::audit::list),
+        route!(GET    "/api/v1/audit/verify", AUDIT, v1::audit::verify),
 
         route!(GET    "/api/v1/ledger/verify", LEDGER, v1::ledger::verify),
         route!(GET    "/api/v1/ledger/status", LEDGER, v1::ledger::status),

@@ -1,5 +1,6 @@
 //! The resources of version 1: a file each, and under it a file for each operation.
 
+pub(crate) mod audit;
 pub(crate) mod enforcement;
 pub(crate) mod integrations;
 pub(crate) mod keys;

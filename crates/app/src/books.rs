@@ -1,5 +1,6 @@
 //! The books as a whole: whether they are exact, how far they are, and whether this node is ready.
 
+use tollgate_core::audit::AuditEntry;
 use tollgate_core::role::Permission;
 
 use crate::app::App;
@@ -70,11 +71,12 @@ impl App {
     pub async fn rebuild_rollups(&self, context: &Context) -> Result<RebuildReport, AppError> {
         context.must_be_allowed(Permission::ManageLedger)?;
         self.settle_books().await;
-        let report = self
-            .store
-            .operator()
-            .rebuild_rollups(context.now.wall)
-            .await?;
+        // Every tenant's roll-ups are made anew, whatever tenant the request names.
+        let audit = AuditEntry {
+            tenant: None,
+            ..context.audit("rollup.rebuild", "rollup/all".to_owned())
+        };
+        let report = self.store.operator().rebuild_rollups(audit).await?;
         tracing::info!(?context.actor, days = report.days, changed = report.changed, "roll-ups rebuilt");
         Ok(report)
     }

@@ -5,6 +5,7 @@
 //! crash, and [`ledger`] books it. The other files are the control plane's use cases, by noun.
 
 pub mod app;
+pub mod audit;
 pub mod books;
 pub mod config;
 pub mod context;

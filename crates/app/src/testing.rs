@@ -21,7 +21,7 @@ use tollgate_core::role::Role;
 use tollgate_core::usage::UsageSource;
 use tollgate_core::{Clock, IntegrationId, KeyId, Nanos, NodeId, TenantId, TokenUsage};
 use tollgate_providers::{Loopback, UrlPolicy};
-use tollgate_store::{AuditRow, OpenStore, Store};
+use tollgate_store::{AuditFilter, AuditRow, AuditSeal, OpenStore, Store};
 use tollgate_vault::KeyRing;
 
 use crate::app::{App, AppParts};
@@ -69,9 +69,6 @@ impl World {
         let beginning: Timestamp = BEGINNING.parse().expect("a time");
         let clock = Arc::new(ManualClock::at(beginning));
         let url = format!("sqlite:{}", folder.path().join("tollgate.db").display());
-        let options = OpenStore::for_node(NodeId::generate());
-        let store = Store::open(&url, options).await.expect("an embedded store");
-        store.migrate(beginning).await.expect("tables");
         let key_file = folder.path().join("master.key");
         let text = KeyRing::generate_file_text().expect("keys");
         let mut file = std::fs::File::create(&key_file).expect("a key file");
@@ -80,9 +77,15 @@ impl World {
             let text = std::fs::read_to_string(&key_file).map_err(|error| error.to_string())?;
             KeyRing::parse(&text).map_err(|error| error.to_string())
         };
+        let ring = read_keys().expect("keys");
+        let audit_key = ring.audit_key();
+        let seal = AuditSeal::new(move |bytes| audit_key.mark(bytes));
+        let options = OpenStore::for_node(NodeId::generate(), seal);
+        let store = Store::open(&url, options).await.expect("an embedded store");
+        store.migrate(beginning).await.expect("tables");
         let app = App::start(AppParts {
             store,
-            ring: read_keys().expect("keys"),
+            ring,
             read_keys: Box::new(read_keys),
             clock: Arc::<ManualClock>::clone(&clock),
             prices: PriceBook::bundled().expect("prices"),
@@ -255,9 +258,16 @@ impl World {
             rows: PAGE_ROWS_MAX,
             after: None,
         };
+        let all = AuditFilter::default();
         let page = match tenant {
-            Some(tenant) => self.app.store.tenant(tenant).list_audit(ask).await,
-            None => self.app.store.operator().list_operator_audit(ask).await,
+            Some(tenant) => self.app.store.tenant(tenant).list_audit(ask, all).await,
+            None => {
+                self.app
+                    .store
+                    .operator()
+                    .list_operator_audit(ask, all)
+                    .await
+            }
         };
         page.expect("an audit trail").rows
     }

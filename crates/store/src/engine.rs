@@ -17,6 +17,7 @@ use sqlx::{FromRow, Postgres, Sqlite};
 use tollgate_core::Period;
 
 pub(crate) use self::statement::{Batch, Kind, Statement, Value, sql};
+use crate::audit::AuditSeal;
 use crate::error::{StoreError, from_driver};
 
 /// The seam: one body, compiled for the connection of each engine, with the module that knows the engine's ways.
@@ -56,6 +57,7 @@ impl<T> Record for T where
 pub(crate) struct Engine {
     kind: Pools,
     statements: Arc<AtomicU64>,
+    audit: AuditSeal,
 }
 
 enum Pools {
@@ -83,7 +85,11 @@ pub(crate) enum Purpose {
 }
 
 impl Engine {
-    pub(crate) async fn open(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+    pub(crate) async fn open(
+        url: &str,
+        max_connections: u32,
+        audit: AuditSeal,
+    ) -> Result<Self, StoreError> {
         let kind = if let Some(path) = url.strip_prefix("sqlite:") {
             Pools::Sqlite(sqlite::open(path.strip_prefix("//").unwrap_or(path)).await?)
         } else if url.starts_with("postgres://") || url.starts_with("postgresql://") {
@@ -96,6 +102,7 @@ impl Engine {
         Ok(Self {
             kind,
             statements: Arc::default(),
+            audit,
         })
     }
 
@@ -133,6 +140,7 @@ impl Engine {
             link,
             is_open: false,
             statements: Arc::clone(&self.statements),
+            audit: self.audit.clone(),
         };
         if let Some(begin) = begin {
             work.is_open = true; // from here on a connection that is dropped early is closed
@@ -167,6 +175,7 @@ pub(crate) struct Work {
     link: Link,
     is_open: bool,
     statements: Arc<AtomicU64>,
+    audit: AuditSeal,
 }
 
 impl Work {
@@ -262,6 +271,11 @@ impl Work {
         on_engine!(&mut self.link, connection => {
             sqlx::raw_sql(script).execute(&mut **connection).await.map(drop).map_err(from_driver)
         })
+    }
+
+    /// What marks entries of the audit trail.
+    pub(crate) const fn audit_seal(&self) -> &AuditSeal {
+        &self.audit
     }
 
     pub(crate) const fn is_postgres(&self) -> bool {

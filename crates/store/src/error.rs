@@ -62,6 +62,11 @@ pub enum StoreError {
     /// The tables are missing or old.
     #[error("the database is not migrated: run the migrations first")]
     NotMigrated,
+    /// The key that chains the audit trail was not given.
+    #[error(
+        "the audit trail cannot be written or verified without the key file: name it in the settings"
+    )]
+    NoAuditKey,
     /// Another process works on the SQLite file.
     #[error("{} is in use by another process: SQLite serves one; share PostgreSQL instead, or stop the other", path.display())]
     Locked {

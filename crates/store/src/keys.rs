@@ -11,7 +11,7 @@ use crate::engine::{Purpose, Statement, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::page::{newest_first, page};
 use crate::value::{Place, micros, storable};
-use crate::{OperatorStore, Store, TenantStore, audit, integrations, tenants};
+use crate::{OperatorStore, TenantStore, audit, integrations, tenants};
 
 macro_rules! select {
     ($rest:literal) => {
@@ -36,7 +36,11 @@ impl TenantStore {
                 reason: "the key belongs to another tenant",
             });
         }
-        insert(&self.store, key.clone(), digest, audit).await
+        let key = key.clone();
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { insert(work, &key, digest, &audit).await })
+        })
+        .await
     }
 
     /// The tenant's keys, newest first, also those that were revoked.
@@ -69,7 +73,11 @@ impl TenantStore {
 
     /// Revokes a key at the time of the audit entry; one that was revoked keeps its first time.
     pub async fn revoke_key(&self, id: KeyId, audit: AuditEntry) -> Result<AccessKey, StoreError> {
-        revoke(&self.store, Some(self.tenant.clone()), id, audit).await
+        let owner = Some(self.tenant.clone());
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { revoke(work, owner.as_ref(), id, &audit).await })
+        })
+        .await
     }
 }
 
@@ -86,7 +94,11 @@ impl OperatorStore {
                 reason: "an operator key has no tenant",
             });
         }
-        insert(&self.store, key.clone(), digest, audit).await
+        let key = key.clone();
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { insert(work, &key, digest, &audit).await })
+        })
+        .await
     }
 
     /// Every operator key, newest first, also those that were revoked.
@@ -108,7 +120,10 @@ impl OperatorStore {
         id: KeyId,
         audit: AuditEntry,
     ) -> Result<AccessKey, StoreError> {
-        revoke(&self.store, None, id, audit).await
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { revoke(work, None, id, &audit).await })
+        })
+        .await
     }
 
     /// A key of anybody for the directory, also one that was revoked.
@@ -162,68 +177,54 @@ pub(crate) async fn revoke_all(
 }
 
 async fn insert(
-    store: &Store,
-    key: AccessKey,
+    work: &mut Work,
+    key: &AccessKey,
     digest: KeyDigest,
-    audit: AuditEntry,
+    audit: &AuditEntry,
 ) -> Result<(), StoreError> {
-    store
-        .perform(Purpose::Change, move |work| {
-            Box::pin(async move {
-                if let Some(tenant) = &key.tenant_id {
-                    tenants::require(work, tenant).await?;
-                    if let Some(bound) = key.integration_id {
-                        integrations::require(work, tenant, bound).await?;
-                    }
-                }
-                let insert = "INSERT INTO access_keys (id, tenant_id, name, role, integration_id, prefix, digest, \
-                              created_at, expires_at, revoked_at, last_used_at) \
-                              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-                let insert = sql(insert)
-                    .bind(key.id.to_string())
-                    .bind(key.tenant_id.as_ref().map(ToString::to_string))
-                    .bind(storable(&key.name))
-                    .bind(key.role.as_str())
-                    .bind(key.integration_id.map(|id| id.to_string()))
-                    .bind(key.prefix.as_str())
-                    .bind(digest.0.to_vec())
-                    .bind(micros(key.created_at))
-                    .bind(key.expires_at.map(micros))
-                    .bind(key.revoked_at.map(micros))
-                    .bind(key.last_used_at.map(micros));
-                let inserted = work.execute(insert).await;
-                inserted.map_err(|error| error.named(Conflict::KeyExists))?;
-                record(work, key.id, key.tenant_id.as_ref(), &audit).await
-            })
-        })
-        .await
+    if let Some(tenant) = &key.tenant_id {
+        tenants::require(work, tenant).await?;
+        if let Some(bound) = key.integration_id {
+            integrations::require(work, tenant, bound).await?;
+        }
+    }
+    let insert = "INSERT INTO access_keys (id, tenant_id, name, role, integration_id, prefix, digest, \
+                  created_at, expires_at, revoked_at, last_used_at) \
+                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let insert = sql(insert)
+        .bind(key.id.to_string())
+        .bind(key.tenant_id.as_ref().map(ToString::to_string))
+        .bind(storable(&key.name))
+        .bind(key.role.as_str())
+        .bind(key.integration_id.map(|id| id.to_string()))
+        .bind(key.prefix.as_str())
+        .bind(digest.0.to_vec())
+        .bind(micros(key.created_at))
+        .bind(key.expires_at.map(micros))
+        .bind(key.revoked_at.map(micros))
+        .bind(key.last_used_at.map(micros));
+    let inserted = work.execute(insert).await;
+    inserted.map_err(|error| error.named(Conflict::KeyExists))?;
+    record(work, key.id, key.tenant_id.as_ref(), audit).await
 }
 
 async fn revoke(
-    store: &Store,
-    owner: Option<TenantId>,
+    work: &mut Work,
+    owner: Option<&TenantId>,
     id: KeyId,
-    audit: AuditEntry,
+    audit: &AuditEntry,
 ) -> Result<AccessKey, StoreError> {
-    store
-        .perform(Purpose::Change, move |work| {
-            Box::pin(async move {
-                let found: Option<Row> = work
-                    .fetch_optional(of_owner(owner.as_ref(), id).locking())
-                    .await?;
-                let (_, mut key) = found.ok_or(StoreError::NotFound)?.read()?;
-                if key.revoked_at.is_some() {
-                    return Ok(key);
-                }
-                let update = "UPDATE access_keys SET revoked_at = $2 WHERE id = $1";
-                work.execute(sql(update).bind(id.to_string()).bind(micros(audit.at)))
-                    .await?;
-                record(work, id, owner.as_ref(), &audit).await?;
-                key.revoked_at = Some(audit.at);
-                Ok(key)
-            })
-        })
-        .await
+    let found: Option<Row> = work.fetch_optional(of_owner(owner, id).locking()).await?;
+    let (_, mut key) = found.ok_or(StoreError::NotFound)?.read()?;
+    if key.revoked_at.is_some() {
+        return Ok(key);
+    }
+    let update = "UPDATE access_keys SET revoked_at = $2 WHERE id = $1";
+    work.execute(sql(update).bind(id.to_string()).bind(micros(audit.at)))
+        .await?;
+    record(work, id, owner, audit).await?;
+    key.revoked_at = Some(audit.at);
+    Ok(key)
 }
 
 async fn record(

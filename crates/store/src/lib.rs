@@ -35,7 +35,7 @@ use std::sync::Arc;
 use tollgate_core::{NodeId, Period, TenantId};
 
 pub use self::allowances::{DrawAsk, Prospect};
-pub use self::audit::AuditRow;
+pub use self::audit::{AuditFilter, AuditReport, AuditRow, AuditSeal, BadEntry};
 pub use self::balances::Balance;
 pub use self::changes::{Change, ChangeKind, Directory};
 pub use self::credentials::{CredentialRow, NewCredential};
@@ -54,21 +54,24 @@ pub use self::usage::{
 pub use self::verify::{Difference, VerifyReport};
 
 /// How a store is opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct OpenStore {
     /// Connections of the PostgreSQL pool, at least 1; a few more serve the books. SQLite needs no number.
     pub max_connections: u32,
     /// The node whose allowances are drawn and whose calls are appended.
     pub node: NodeId,
+    /// What chains the audit trail; [`AuditSeal::absent`] for a store that is only looked at.
+    pub audit: AuditSeal,
 }
 
 impl OpenStore {
     /// The usual pool of 16 connections, for a node.
     #[must_use]
-    pub const fn for_node(node: NodeId) -> Self {
+    pub const fn for_node(node: NodeId, audit: AuditSeal) -> Self {
         Self {
             max_connections: 16,
             node,
+            audit,
         }
     }
 }
@@ -105,7 +108,8 @@ impl Store {
     /// Fails with [`StoreError::Locked`] if another process has the SQLite file.
     pub async fn open(url: &str, options: OpenStore) -> Result<Self, StoreError> {
         let url = url.to_owned();
-        let engine = run(async move { Engine::open(&url, options.max_connections).await }).await?;
+        let (connections, seal) = (options.max_connections, options.audit);
+        let engine = run(async move { Engine::open(&url, connections, seal).await }).await?;
         Ok(Self {
             engine: Arc::new(engine),
             node: options.node,
@@ -280,9 +284,8 @@ mod tests {
         runtime.block_on(async {
             let folder = tempfile::tempdir().unwrap();
             let url = format!("sqlite:{}", folder.path().join("books.db").display());
-            let store = Store::open(&url, OpenStore::for_node(NodeId::generate()))
-                .await
-                .unwrap();
+            let options = OpenStore::for_node(NodeId::generate(), AuditSeal::absent());
+            let store = Store::open(&url, options).await.unwrap();
             store.migrate(jiff::Timestamp::UNIX_EPOCH).await.unwrap();
             let panicked: Result<(), _> = store
                 .perform(Purpose::Change, |work| {

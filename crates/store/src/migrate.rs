@@ -4,10 +4,10 @@
 
 use jiff::Timestamp;
 
-use crate::Store;
 use crate::engine::{Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::value::{Place, content_hash, micros};
+use crate::{Store, audit};
 
 /// Where the schema stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,16 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0007_master_keys.sql"),
         postgres: include_str!("../migrations/postgres/0007_master_keys.sql"),
     },
+    Migration {
+        version: AUDIT_CHAIN,
+        name: "audit_chain",
+        sqlite: include_str!("../migrations/sqlite/0008_audit_chain.sql"),
+        postgres: include_str!("../migrations/postgres/0008_audit_chain.sql"),
+    },
 ];
+
+/// The migration after which the entries of before are taken into the chain: no SQL has its key.
+const AUDIT_CHAIN: i64 = 8;
 
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (\
      version BIGINT NOT NULL PRIMARY KEY, name TEXT NOT NULL, checksum BIGINT NOT NULL, applied_at BIGINT NOT NULL)";
@@ -111,6 +120,9 @@ async fn apply(work: &mut Work, now: Timestamp) -> Result<MigrationStatus, Store
     for migration in pending(&applied) {
         let script = migration.script(work);
         work.run_script(script).await?;
+        if migration.version == AUDIT_CHAIN {
+            audit::adopt(work).await?;
+        }
         let record = "INSERT INTO schema_migrations (version, name, checksum, applied_at) \
                       VALUES ($1, $2, $3, $4)";
         let record = sql(record)

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tollgate_core::TenantId;
+use tollgate_core::audit::AuditEntry;
 
-use crate::OperatorStore;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Statement, Work, sql};
 use crate::error::StoreError;
 use crate::ledger::{Books, Day, DayKey};
 use crate::value::{Place, micros};
+use crate::{OperatorStore, audit};
 
 /// What a rebuild found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,10 +26,19 @@ pub struct RebuildReport {
 }
 
 impl OperatorStore {
-    /// Makes every roll-up anew from the ledger, while no batch is appended.
-    pub async fn rebuild_rollups(&self, now: Timestamp) -> Result<RebuildReport, StoreError> {
+    /// Makes every roll-up anew from the ledger, while no batch is appended. The audit entry gets what was found.
+    pub async fn rebuild_rollups(&self, audit: AuditEntry) -> Result<RebuildReport, StoreError> {
         self.store
-            .book(Vec::new(), move |work| Box::pin(rebuild(work, now)))
+            .book(Vec::new(), move |work| {
+                let mut audit = audit.clone();
+                Box::pin(async move {
+                    let report = rebuild(work, audit.at).await?;
+                    let RebuildReport { days, changed } = report;
+                    audit.after = Some(format!(r#"{{"days":{days},"changed":{changed}}}"#));
+                    audit::record(work, &audit).await?;
+                    Ok(report)
+                })
+            })
             .await
     }
 }

@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    completions, dev, doctor, init, integration, key, ledger, limit, masterkey, rollup, serve,
-    tenant, usage,
+    audit, completions, dev, doctor, init, integration, key, ledger, limit, masterkey, rollup,
+    serve, tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -48,6 +48,8 @@ pub enum Command {
     Limit(Noun<limit::Verb>),
     /// Usage: summary history daily
     Usage(Noun<usage::Verb>),
+    /// The audit trail: list verify
+    Audit(Noun<audit::Verb>),
     /// The ledger: verify status
     Ledger(Noun<ledger::Verb>),
     /// The daily roll-ups: verify rebuild

@@ -1,5 +1,6 @@
 //! The commands: one file each, named as it is typed.
 
+pub mod audit;
 pub mod completions;
 pub mod dev;
 pub mod doctor;
@@ -34,6 +35,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Integration(noun) => integration::run(noun).await,
         Command::Limit(noun) => limit::run(noun).await,
         Command::Usage(noun) => usage::run(noun).await,
+        Command::Audit(noun) => audit::run(noun).await,
         Command::Ledger(noun) => ledger::run(noun).await,
         Command::Rollup(noun) => rollup::run(noun).await,
         Command::Masterkey(noun) => masterkey::run(noun).await,

@@ -17,7 +17,7 @@ use tollgate_core::clock::{Clock, SystemClock};
 use tollgate_core::page::PageAsk;
 use tollgate_core::price::book::PriceBook;
 use tollgate_gateway::{Metrics, Server};
-use tollgate_store::{OpenStore, Store, StoreError};
+use tollgate_store::{AuditSeal, OpenStore, Store, StoreError};
 use tollgate_vault::KeyRing;
 
 use crate::admin::Admin;
@@ -122,7 +122,7 @@ pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure
 /// directory is made where it is missing.
 pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
     let clock = Arc::new(SystemClock::start());
-    let store = open_store(settings, clock.as_ref()).await?;
+    let store = open_store(settings, clock.as_ref(), audit_seal(&ring)).await?;
     let mark = ring.pepper_mark();
     write_private(&settings.folder.join(MARK_FILE), |out| {
         writeln!(out, "{mark}")
@@ -144,16 +144,18 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
     app.map_err(|error| of_app(&error))
 }
 
-async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Failure> {
-    make_folder(&settings.folder)?;
-    let node = node_id(&settings.folder)?;
-    let options = OpenStore {
-        max_connections: settings.store.max_connections,
-        node,
-    };
-    let store = Store::open(&settings.store_url()?, options)
-        .await
-        .map_err(|error| of_store(&error))?;
+/// What chains the audit trail under the installation's own key.
+pub fn audit_seal(ring: &KeyRing) -> AuditSeal {
+    let key = ring.audit_key();
+    AuditSeal::new(move |bytes| key.mark(bytes))
+}
+
+async fn open_store(
+    settings: &Settings,
+    clock: &dyn Clock,
+    audit: AuditSeal,
+) -> Result<Store, Failure> {
+    let store = open_unmigrated(settings, audit).await?;
     store
         .migrate(clock.now().wall)
         .await
@@ -161,11 +163,25 @@ async fn open_store(settings: &Settings, clock: &dyn Clock) -> Result<Store, Fai
     Ok(store)
 }
 
+async fn open_unmigrated(settings: &Settings, audit: AuditSeal) -> Result<Store, Failure> {
+    make_folder(&settings.folder)?;
+    let node = node_id(&settings.folder)?;
+    let options = OpenStore {
+        max_connections: settings.store.max_connections,
+        node,
+        audit,
+    };
+    Store::open(&settings.store_url()?, options)
+        .await
+        .map_err(|error| of_store(&error))
+}
+
 /// Whether another process works on the store, so that this one cannot.
 pub async fn is_store_taken(settings: &Settings) -> Result<bool, Failure> {
     let options = OpenStore {
         max_connections: 1,
         node: NodeId::generate(),
+        audit: AuditSeal::absent(),
     };
     match Store::open(&settings.store_url()?, options).await {
         Ok(store) => {
@@ -179,9 +195,14 @@ pub async fn is_store_taken(settings: &Settings) -> Result<bool, Failure> {
 
 /// Whether the store has keys or tenants already, so that another master key would not fit it.
 pub async fn is_store_in_use(settings: &Settings) -> Result<bool, Failure> {
-    let store = open_store(settings, &SystemClock::start()).await?;
+    let store = open_unmigrated(settings, AuditSeal::absent()).await?;
     let operator = store.operator();
     let found = async {
+        match store.migrate(SystemClock::start().now().wall).await {
+            // There are audit entries to be chained under a key that somebody has.
+            Err(StoreError::NoAuditKey) => return Ok(true),
+            done => drop(done?),
+        }
         if !operator.list_operator_keys().await?.is_empty() {
             return Ok(true);
         }

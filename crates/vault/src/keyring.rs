@@ -7,6 +7,7 @@ use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::{hkdf, hmac, rand};
 
+use crate::audit::AuditKey;
 use crate::error::VaultError;
 use crate::fingerprint::hex_mark;
 use crate::keyfile::{KeyBytes, Keys};
@@ -22,6 +23,7 @@ const ACCESS_KEY_PURPOSE: &[u8] = b"tollgate/access-key";
 const FINGERPRINT_PURPOSE: &[u8] = b"tollgate/fingerprint";
 const REQUEST_PURPOSE: &[u8] = b"tollgate/request";
 const ANSWER_PURPOSE: &[u8] = b"tollgate/answer";
+const AUDIT_TRAIL_PURPOSE: &[u8] = b"tollgate/audit-trail";
 const PEPPER_MARK_PURPOSE: &[u8] = b"tollgate/pepper-mark";
 
 /// The name of a master key: 1 to 32 characters of `a-z`, `0-9` and `-`; `pepper` is taken.
@@ -92,6 +94,7 @@ pub struct KeyRing {
     pub(crate) fingerprints: hmac::Key,
     pub(crate) requests: hmac::Key,
     pub(crate) answers: LessSafeKey,
+    audit_trail: AuditKey,
     pepper_mark: String,
 }
 
@@ -144,6 +147,12 @@ impl KeyRing {
         self.masters().find(differs).map(|master| master.id)
     }
 
+    /// The key that chains the audit trail. It follows the pepper, so it outlives every master key.
+    #[must_use]
+    pub fn audit_key(&self) -> AuditKey {
+        self.audit_trail.clone()
+    }
+
     pub(crate) fn from_keys(keys: &Keys) -> Result<Self, VaultError> {
         let (first, rest) = &keys.masters;
         let mark_key = derive(&keys.pepper, PEPPER_MARK_PURPOSE)?;
@@ -158,6 +167,7 @@ impl KeyRing {
             fingerprints: derive(&keys.pepper, FINGERPRINT_PURPOSE)?,
             requests: derive(&keys.pepper, REQUEST_PURPOSE)?,
             answers: derive_aead(&keys.pepper, ANSWER_PURPOSE)?,
+            audit_trail: AuditKey::new(derive(&keys.pepper, AUDIT_TRAIL_PURPOSE)?),
             pepper_mark: hex_mark(&mark_key, b""),
         })
     }

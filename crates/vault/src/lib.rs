@@ -9,18 +9,20 @@
 //! | [`sealed`] | the bytes of a sealed credential |
 //! | [`answer`] | sealing answers that are kept for a repeated request |
 //! | [`access_key`] | minting access keys, and the digest that they are found by |
+//! | [`audit`] | the key that chains the audit trail |
 //! | [`fingerprint`] | what may be shown of a secret |
 //! | [`mod@reference`] | where a credential is: `encrypted://`, `env://`, `vault://` |
 //!
 //! Two kinds of key never mix. *Master keys* wrap the data keys of sealed credentials and can be
-//! rotated at any time. The *pepper* keys the hashes of access keys and fingerprints; it stays the
-//! same for the life of an installation, because a hash cannot be re-wrapped.
+//! rotated at any time. The *pepper* keys the hashes of access keys, fingerprints and the audit trail;
+//! it stays the same for the life of an installation, because a hash cannot be re-wrapped.
 //!
 //! Nothing here reads a file, the environment or a clock.
 #![cfg_attr(not(test), deny(clippy::as_conversions, clippy::indexing_slicing))]
 
 pub mod access_key;
 pub mod answer;
+pub mod audit;
 pub mod error;
 pub mod fingerprint;
 pub mod keyfile;
@@ -34,6 +36,7 @@ pub mod secret;
 mod samples;
 
 pub use access_key::MintedKey;
+pub use audit::AuditKey;
 pub use error::{Unresolved, VaultError};
 pub use keyfile::{KeyFileProblem, KeyFileText};
 pub use keyring::{KeyRing, MasterKeyId};

@@ -5,7 +5,7 @@ use std::future::Future;
 use tollgate_core::page::PageAsk;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{IntegrationId, Nanos, TenantId};
-use tollgate_store::{Conflict, StoreError};
+use tollgate_store::{AuditFilter, Conflict, StoreError};
 
 use crate::integrations::credential;
 use crate::world::{World, audit, call, id_of, moment};
@@ -64,20 +64,14 @@ pub(crate) async fn a_caller_who_goes_away_leaves_nothing_half_done(world: &Worl
     }
     let status = operator.ledger_status().await.unwrap();
     assert_eq!((status.rows, status.cost), (1_200, Nanos::new(1_200_000)));
-    let keys = world
-        .tenant(&acme)
-        .list_keys(PageAsk {
-            rows: 200,
-            after: None,
-        })
-        .await
-        .unwrap();
+    let whole = PageAsk {
+        rows: 200,
+        after: None,
+    };
+    let keys = world.tenant(&acme).list_keys(whole.clone()).await.unwrap();
     let trail = world
         .tenant(&acme)
-        .list_audit(PageAsk {
-            rows: 200,
-            after: None,
-        })
+        .list_audit(whole, AuditFilter::default())
         .await
         .unwrap();
     let noted = trail
@@ -217,7 +211,10 @@ pub(crate) async fn a_failed_change_leaves_no_trace(world: &World) {
         1
     );
     assert_eq!(world.operator().latest_change().await.unwrap(), before + 1);
-    let trail = store.list_audit(PageAsk::default()).await.unwrap();
+    let trail = store
+        .list_audit(PageAsk::default(), AuditFilter::default())
+        .await
+        .unwrap();
     assert_eq!(trail.rows.iter().filter(|row| row.action == "x").count(), 1);
     // And the connection that failed serves the next one.
     world.create_integration(&acme, "next").await;

@@ -5,6 +5,7 @@
 
 mod allowances;
 mod atomicity;
+mod audit;
 mod changes;
 mod exactness;
 mod idempotency;
@@ -121,6 +122,21 @@ conformance! {
         the_same_batch_from_many_sides_is_booked_once
         a_failed_change_leaves_no_trace
         statements_are_counted;
+    audit:
+        a_trail_is_good_as_it_was_written_and_tells_its_head
+        a_changed_entry_is_named
+        an_entry_that_was_taken_out_put_in_or_moved_is_named
+        a_trail_that_was_cut_is_noticed
+        a_head_that_was_kept_elsewhere_notices_what_the_kept_one_cannot
+        another_key_makes_no_mark_that_fits
+        every_trail_is_walked_and_the_bad_one_named
+        an_entry_can_neither_be_changed_nor_deleted
+        changes_at_once_make_one_chain
+        a_gap_that_was_closed_is_named
+        entries_are_filtered
+        entries_bear_the_names_of_keys_that_one_may_know
+        every_trail_is_listed_page_by_page
+        entries_from_before_the_chain_are_taken_into_it;
     exactness:
         any_order_batching_and_repetition_give_the_same_books;
     migrations:

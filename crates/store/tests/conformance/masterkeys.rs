@@ -102,7 +102,7 @@ pub(crate) async fn seals_are_exchanged_in_batches_and_announced(world: &World) 
 async fn told(world: &World) -> Vec<String> {
     let operator = world.operator();
     let trail = operator
-        .list_operator_audit(PageAsk::default())
+        .list_operator_audit(PageAsk::default(), tollgate_store::AuditFilter::default())
         .await
         .unwrap()
         .rows;

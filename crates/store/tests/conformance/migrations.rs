@@ -4,7 +4,7 @@ use tollgate_core::NodeId;
 use tollgate_core::page::PageAsk;
 use tollgate_store::{OpenStore, Store, StoreError};
 
-use crate::world::{Kind, World, block_on, moment, open};
+use crate::world::{Kind, World, block_on, moment, open, seal};
 
 pub(crate) async fn migrating_twice_changes_nothing(world: &World) {
     let empty = World::create_empty(world.kind).await;
@@ -74,7 +74,7 @@ pub(crate) async fn an_unmigrated_database_says_so(world: &World) {
 fn a_second_process_on_the_sqlite_file_is_refused_until_the_first_closes() {
     block_on(async {
         let world = World::create(Kind::Sqlite).await;
-        let second = Store::open(&world.url, OpenStore::for_node(NodeId::generate())).await;
+        let second = Store::open(&world.url, OpenStore::for_node(NodeId::generate(), seal())).await;
         let refused = second.unwrap_err();
         assert!(matches!(refused, StoreError::Locked { .. }));
         assert!(
@@ -91,7 +91,7 @@ fn a_second_process_on_the_sqlite_file_is_refused_until_the_first_closes() {
 #[test]
 fn an_address_that_cannot_be_used_is_refused_without_being_repeated() {
     block_on(async {
-        let options = OpenStore::for_node(NodeId::generate());
+        let options = OpenStore::for_node(NodeId::generate(), seal());
         for url in [
             "mysql://root:hunter2@localhost/x",
             "sqlite:",
@@ -99,7 +99,7 @@ fn an_address_that_cannot_be_used_is_refused_without_being_repeated() {
             "books.db",
             "postgres://a:hunter2@[/x",
         ] {
-            let refused = Store::open(url, options).await.unwrap_err();
+            let refused = Store::open(url, options.clone()).await.unwrap_err();
             assert!(
                 matches!(refused, StoreError::InvalidUrl { .. }),
                 "{url}: {refused:?}"

@@ -57,7 +57,11 @@ pub(crate) async fn a_retired_node_is_told_so_and_its_allowance_is_free(world: &
     let unknown = operator.retire_node(NodeId::generate(), None, entry).await;
     assert!(matches!(unknown, Err(StoreError::NotFound)));
     let ask = PageAsk::default();
-    let trail = operator.list_operator_audit(ask).await.unwrap().rows;
+    let trail = operator
+        .list_operator_audit(ask, tollgate_store::AuditFilter::default())
+        .await
+        .unwrap()
+        .rows;
     assert_eq!(
         trail
             .iter()

@@ -2,7 +2,7 @@
 
 use tollgate_core::page::PageAsk;
 use tollgate_core::tenant::TenantStatus;
-use tollgate_store::{Conflict, IntegrationFilter, StoreError};
+use tollgate_store::{AuditFilter, Conflict, IntegrationFilter, StoreError};
 
 use crate::world::{World, audit, call, id_of, moment, tenant};
 
@@ -127,10 +127,13 @@ pub(crate) async fn each_change_is_written_in_the_audit_trail_with_a_number_of_i
     world.create_integration(&id, "spare").await;
     let trail = world
         .tenant(&id)
-        .list_audit(PageAsk {
-            rows: 2,
-            after: None,
-        })
+        .list_audit(
+            PageAsk {
+                rows: 2,
+                after: None,
+            },
+            AuditFilter::default(),
+        )
         .await
         .unwrap();
     let seen: Vec<_> = trail
@@ -143,10 +146,13 @@ pub(crate) async fn each_change_is_written_in_the_audit_trail_with_a_number_of_i
     assert_eq!(trail.rows[0].at, moment(60));
     let rest = world
         .tenant(&id)
-        .list_audit(PageAsk {
-            rows: 2,
-            after: trail.next,
-        })
+        .list_audit(
+            PageAsk {
+                rows: 2,
+                after: trail.next,
+            },
+            AuditFilter::default(),
+        )
         .await
         .unwrap();
     assert_eq!(rest.rows.len(), 1);
@@ -161,7 +167,7 @@ pub(crate) async fn each_change_is_written_in_the_audit_trail_with_a_number_of_i
         .unwrap();
     let operator = world
         .operator()
-        .list_operator_audit(PageAsk::default())
+        .list_operator_audit(PageAsk::default(), AuditFilter::default())
         .await
         .unwrap();
     assert_eq!(operator.rows.len(), 1);

@@ -1,9 +1,10 @@
 //! Verification notices what was planted, and says what and where.
 
+use tollgate_core::audit::AuditEntry;
 use tollgate_core::{IntegrationId, TenantId};
 use tollgate_store::VerifyReport;
 
-use crate::world::{World, call, id_of, moment};
+use crate::world::{World, audit, call, id_of, moment};
 
 async fn three_calls(world: &World) -> (TenantId, IntegrationId) {
     let acme = world.create_tenant("acme").await;
@@ -138,7 +139,7 @@ pub(crate) async fn a_changed_roll_up_is_named_and_rebuilt(world: &World) {
         first.ends_with("in 2026-11-15 is 4, and the ledger says 3"),
         "{first}"
     );
-    let rebuilt = world.operator().rebuild_rollups(moment(5)).await.unwrap();
+    let rebuilt = world.operator().rebuild_rollups(rebuild(5)).await.unwrap();
     assert_eq!((rebuilt.days, rebuilt.changed), (1, 2));
     assert!(world.operator().verify_rollups().await.unwrap().is_exact());
 }
@@ -151,7 +152,7 @@ pub(crate) async fn a_rebuild_of_good_roll_ups_changes_nothing(world: &World) {
         .usage_daily(day, day, None)
         .await
         .unwrap();
-    let rebuilt = world.operator().rebuild_rollups(moment(99)).await.unwrap();
+    let rebuilt = world.operator().rebuild_rollups(rebuild(99)).await.unwrap();
     assert_eq!((rebuilt.days, rebuilt.changed), (1, 0));
     assert_eq!(
         world
@@ -180,4 +181,12 @@ pub(crate) async fn a_lost_idempotency_key_is_noticed(world: &World) {
         .raw("INSERT INTO call_keys (tenant_id, call_id, entry_hash) VALUES ('acme', 'a', 0)")
         .await
         .unwrap();
+}
+
+/// The audit entry of a rebuild at a moment.
+fn rebuild(seconds: i64) -> AuditEntry {
+    AuditEntry {
+        at: moment(seconds),
+        ..audit(None, "rollup.rebuild")
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tollgate_app::config::SyncChoice;
 use tollgate_core::NodeId;
-use tollgate_store::{MigrationStatus, OpenStore, Store, StoreError};
+use tollgate_store::{AuditSeal, MigrationStatus, OpenStore, Store, StoreError};
 
 use super::finding::Finding;
 use crate::settings::{SecretReference, Settings, StoreUrl};
@@ -148,6 +148,7 @@ async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus), StoreEr
     let options = OpenStore {
         max_connections: 1,
         node: NodeId::generate(),
+        audit: AuditSeal::absent(),
     };
     let store = Store::open(url, options).await?;
     let status = async {
