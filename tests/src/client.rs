@@ -241,6 +241,19 @@ impl Stream {
         }
     }
 
+    /// The rest of it as a whole answer: for a refusal, which is no stream.
+    pub async fn whole(self) -> Result<Answer, Broken> {
+        let rest = tokio::time::timeout(ANSWER, self.body.collect()).await;
+        let rest = rest
+            .expect("an answer takes for ever")
+            .map_err(|error| broken(&error))?;
+        Ok(Answer {
+            status: self.status,
+            headers: self.headers,
+            body: [&self.unread, &rest.to_bytes()[..]].concat().into(),
+        })
+    }
+
     /// The rest of it: the events, and how it ended.
     pub async fn rest(mut self) -> (Vec<String>, Next) {
         let mut events = Vec::new();
@@ -260,6 +273,15 @@ impl Caller {
             http: Http::new(),
             url: url.to_owned(),
             key: key.to_owned(),
+        }
+    }
+
+    /// The same client of another gateway.
+    #[must_use]
+    pub fn at(&self, url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            ..self.clone()
         }
     }
 

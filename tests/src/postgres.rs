@@ -52,8 +52,8 @@ impl Cluster {
         self.psql(statement)
     }
 
-    /// The rows of a statement; an error when the server does not serve at the moment.
-    fn try_rows(&self, statement: &str) -> Result<String, String> {
+    /// The same; an error when the server does not serve at the moment.
+    pub fn try_rows(&self, statement: &str) -> Result<String, String> {
         self.psql(&format!("SELECT row_to_json(t) FROM ({statement}) t"))
     }
 
@@ -99,6 +99,18 @@ impl Cluster {
         let row: serde_json::Value = serde_json::from_str(connections.lines().next()?).unwrap();
         signal("-KILL", &[row["pid"].to_string()]);
         Some(())
+    }
+
+    /// Stops the server and keeps what it has: `fast` breaks connections and ends in order, `immediate` crashes.
+    pub fn halt(&self, mode: &str) {
+        let folder = self.folder.to_str().unwrap();
+        script(&["halt", folder, mode], Durability::Relaxed);
+    }
+
+    /// Starts the server again after a halt.
+    pub fn resume(&self) {
+        let folder = self.folder.to_str().unwrap();
+        script(&["resume", folder], Durability::Relaxed);
     }
 
     /// The server's process and all that it started.

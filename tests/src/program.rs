@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::{Child, Command};
 
-use crate::wait::{PATIENCE, until};
+use crate::wait::{GLANCE, PATIENCE};
 
 /// A running process of the program.
 #[derive(Debug)]
@@ -48,13 +48,17 @@ pub fn repository() -> PathBuf {
 
 /// The shipped program; a clear failure when it was not built.
 pub fn binary() -> PathBuf {
+    // A test lies in a folder below the program's, a runner beside it.
     let beside = || {
-        std::env::current_exe()
-            .unwrap()
-            .ancestors()
-            .nth(2)
-            .unwrap()
-            .join("tollgate")
+        let own = std::env::current_exe().unwrap();
+        let near = own.ancestors().skip(1).take(2);
+        let programs = near.map(|folder| folder.join("tollgate"));
+        programs.fold(
+            PathBuf::new(),
+            |found, next| {
+                if found.is_file() { found } else { next }
+            },
+        )
     };
     let path = setting("TOLLGATE_BIN").map_or_else(beside, PathBuf::from);
     assert!(
@@ -115,23 +119,30 @@ impl Program {
 
     /// Waits for the first line of its output, which tells in JSON that it is ready.
     pub async fn ready(&mut self) -> Value {
-        let line = until("the program's line that it is ready", async || {
-            let line = self
-                .output()
-                .split_once('\n')
-                .map(|(line, _)| line.to_owned());
-            if line.is_none()
-                && let Some(status) = self.child.try_wait().unwrap()
-            {
-                panic!(
-                    "the program ended before it was ready ({status}): {}",
-                    self.messages()
-                );
+        let ready = self.ready_or_ended().await;
+        ready.unwrap_or_else(|why| panic!("the program ended before it was ready: {why}"))
+    }
+
+    /// The same, for a start that may fail: else how it ended and what it said.
+    pub async fn ready_or_ended(&mut self) -> Result<Value, String> {
+        // Not `until`: this one also has to run in tasks.
+        let looking = async {
+            loop {
+                if let Some((line, _)) = self.output().split_once('\n') {
+                    return Ok(line.to_owned());
+                }
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return Err(format!("{status}: {}", self.messages()));
+                }
+                tokio::time::sleep(GLANCE).await;
             }
-            line
-        });
-        let line = line.await;
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON ({error}): {line}"))
+        };
+        let line = tokio::time::timeout(PATIENCE, looking).await;
+        let line = line.unwrap_or_else(|_| panic!("the program does not say that it is ready"))?;
+        Ok(
+            serde_json::from_str(&line)
+                .unwrap_or_else(|error| panic!("not JSON ({error}): {line}")),
+        )
     }
 
     /// What it has written to its standard output.
@@ -151,10 +162,24 @@ impl Program {
 
     /// Asks it to end (SIGTERM).
     pub async fn ask_to_end(&self) {
+        self.signal("-TERM").await;
+    }
+
+    /// Stops it where it is: it answers nothing, and no connection breaks.
+    pub async fn freeze(&self) {
+        self.signal("-STOP").await;
+    }
+
+    /// Lets it go on.
+    pub async fn thaw(&self) {
+        self.signal("-CONT").await;
+    }
+
+    async fn signal(&self, name: &str) {
         if let Some(pid) = self.child.id() {
             let mut kill = Command::new("kill");
-            let sent = kill.args(["-TERM", &pid.to_string()]).status().await;
-            assert!(sent.unwrap().success(), "the signal was not sent");
+            let sent = kill.args([name, &pid.to_string()]).status().await;
+            assert!(sent.unwrap().success(), "the signal {name} was not sent");
         }
     }
 

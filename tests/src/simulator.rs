@@ -1,5 +1,6 @@
 //! The simulated provider as a process of its own, so that it outlives the gateway that is killed.
 
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -77,6 +78,19 @@ impl Simulator {
         text.lines()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
+    }
+
+    /// What it billed beyond so many bytes of its journal, and how long the journal is now.
+    pub fn lines_from(&self, offset: u64) -> (Vec<Line>, u64) {
+        let mut file = std::fs::File::open(&self.journal).unwrap();
+        file.seek(SeekFrom::Start(offset)).unwrap();
+        let mut text = String::new();
+        let read = file.read_to_string(&mut text).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        (lines, offset + u64::try_from(read).unwrap())
     }
 
     /// How many requests it billed.

@@ -19,7 +19,7 @@ pub struct Tenant {
     pub caller: Caller,
     /// The id of that key.
     pub key_id: String,
-    pub(crate) provider_url: String,
+    provider_url: String,
 }
 
 /// A tenant's integration.
@@ -32,6 +32,23 @@ pub struct Integration {
 }
 
 impl Tenant {
+    /// A new tenant with a caller's key, for calls through one gateway to one provider.
+    pub async fn create(operator: &Control, name: &str, urls: (&str, &str)) -> Self {
+        let made = operator.post("/tenants", &json!({"name": name})).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        let control = operator.of_tenant(&id);
+        let key = control
+            .post("/keys", &json!({"name": "application", "role": "caller"}))
+            .await;
+        Self {
+            id,
+            control,
+            caller: Caller::new(urls.0, key["key"].as_str().unwrap()),
+            key_id: key["id"].as_str().unwrap().to_owned(),
+            provider_url: urls.1.to_owned(),
+        }
+    }
+
     /// An enabled integration with the canary credential; `more` has its limits and settings.
     pub async fn integration(&self, provider_type: &str, name: &str, more: &Value) -> Integration {
         let integration = self.created(provider_type, name, more).await;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::books::{Join, LedgerRow, Tables};
@@ -229,22 +229,8 @@ impl World {
     /// A new tenant with a caller's key.
     pub async fn tenant(&self) -> Tenant {
         let number = self.tenants.fetch_add(1, Ordering::Relaxed);
-        let name = format!("Tenant {number}");
-        let made = self.operator.post("/tenants", &json!({"name": name})).await;
-        let id = made["id"].as_str().unwrap().to_owned();
-        let control = self.operator.of_tenant(&id);
-        let key = control
-            .post("/keys", &json!({"name": "application", "role": "caller"}))
-            .await;
-        let caller = Caller::new(&self.gateway.url, key["key"].as_str().unwrap());
-        let key_id = key["id"].as_str().unwrap().to_owned();
-        Tenant {
-            id,
-            control,
-            caller,
-            key_id,
-            provider_url: self.simulator.url.clone(),
-        }
+        let urls = (self.gateway.url.as_str(), self.simulator.url.as_str());
+        Tenant::create(&self.operator, &format!("Tenant {number}"), urls).await
     }
 
     /// A tenant as it is reached after a restart.
