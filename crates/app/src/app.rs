@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tollgate_core::gate::Sharing;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::price::book::PriceBook;
 use tollgate_core::{Clock, IntegrationId, KeyId, Moment, TenantId};
@@ -22,7 +23,7 @@ use crate::journal::{Journal, Recovery};
 use crate::ledger::{Ledger, Writer, WriterConfig};
 use crate::masterkeys::ToldKeys;
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
-use crate::metering::Metering;
+use crate::metering::{Fellowship, Metering};
 
 /// How long a stop waits for the store to take what is queued.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -102,13 +103,19 @@ impl App {
         );
         recover(&journal, &ledger, recovery)?;
         writer.caught_up().await;
+        // Nothing is held yet, so nothing of what an earlier run had drawn is needed.
+        operator.give_back_all().await?;
         let rows = operator.load_directory().await?;
+        let sharing = match parts.store.engine_name() {
+            "sqlite" => Sharing::Alone,
+            _ => Sharing::Shared,
+        };
         let metering = Arc::new(Metering {
             store: parts.store.clone(),
             journal: Arc::clone(&journal),
             ledger: ledger.clone(),
             clock: Arc::clone(&parts.clock),
-            share: 1,
+            fellowship: Fellowship::joined(sharing, now),
             backlog_rows_max: parts.config.ledger_backlog_rows_max,
         });
         let prefixes = parts.config.env_credential_prefixes;
@@ -126,7 +133,7 @@ impl App {
                 prefixes,
             },
             prices: parts.prices,
-            directory: Directory::default(),
+            directory: Directory::new(sharing),
             metering,
             running_requests: Arc::default(),
             refreshing: tokio::sync::Mutex::default(),
@@ -144,7 +151,11 @@ impl App {
         let running = self.running.lock().take();
         if let Some((writer, jobs)) = running {
             jobs.stop(self).await;
-            writer.finish(STOP_PATIENCE).await;
+            if writer.finish(STOP_PATIENCE).await
+                && let Err(error) = self.store.operator().give_back_all().await
+            {
+                tracing::warn!(%error, "what this node has drawn could not be given back");
+            }
             self.tell_no_keys().await;
         }
         if let Err(error) = self.journal.sync() {

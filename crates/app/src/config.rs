@@ -25,7 +25,7 @@ pub struct AppConfig {
     /// Rows that may wait for the store, in memory and in the journal, before no further call is
     /// admitted.
     pub ledger_backlog_rows_max: u64,
-    /// Seconds between two looks at what other nodes have changed.
+    /// Seconds between two looks at what other nodes have changed, for when news of it is missed.
     pub refresh_seconds: u64,
     /// Prefixes of the environment variables that `env://` references may name.
     pub env_credential_prefixes: Vec<String>,
@@ -53,7 +53,7 @@ impl Default for AppConfig {
             ledger_gather_ms: 5,
             ledger_batch_rows: 1_000,
             ledger_backlog_rows_max: 500_000,
-            refresh_seconds: 1,
+            refresh_seconds: 3,
             env_credential_prefixes: vec!["TOLLGATE_CRED_".to_owned()],
         }
     }

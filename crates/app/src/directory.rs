@@ -13,6 +13,7 @@ use cus_models::CusProviderType;
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use tollgate_core::access::{AccessKey, KeyDigest};
+use tollgate_core::gate::Sharing;
 use tollgate_core::role::Role;
 use tollgate_core::tenant::{Tenant, TenantStatus};
 use tollgate_core::{IntegrationId, KeyId, TenantId};
@@ -75,8 +76,10 @@ pub enum RouteRefusal {
 }
 
 /// Everything the data plane needs to know, in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Directory {
+    /// Whether integrations are shared with other nodes.
+    sharing: Sharing,
     keys: RwLock<HashMap<KeyDigest, Arc<KeyEntry>>>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantEntry>>>,
     integrations: RwLock<HashMap<IntegrationId, Arc<Integration>>>,
@@ -192,6 +195,16 @@ impl KeyEntry {
 // === impl Directory ===
 
 impl Directory {
+    /// A directory of nothing.
+    pub(crate) fn new(sharing: Sharing) -> Self {
+        Self {
+            sharing,
+            keys: RwLock::default(),
+            tenants: RwLock::default(),
+            integrations: RwLock::default(),
+        }
+    }
+
     /// The live key with this digest.
     pub fn key(&self, digest: &KeyDigest, now: Timestamp) -> Result<Arc<KeyEntry>, KeyRefusal> {
         let entry = self
@@ -302,7 +315,7 @@ impl Directory {
                 known.update(snapshot);
                 known
             }
-            None => Arc::new(Integration::new(snapshot)),
+            None => Arc::new(Integration::new(snapshot, self.sharing)),
         };
         self.integrations.write().insert(id, Arc::clone(&one));
         let mut integrations = tenant.integrations.write();

@@ -1,18 +1,37 @@
-//! Work that nobody asked for: hearing what other nodes changed, telling that this one lives,
-//! writing down when keys were last used, forgetting answers that were kept long enough, and
-//! looking after the master keys.
+//! Work that nobody asked for: hearing what other nodes changed and lack, telling that this one
+//! lives, giving back what it does not need, writing down when keys were last used, forgetting
+//! answers that were kept long enough, and looking after the master keys.
+
+mod news;
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use jiff::SignedDuration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
-use crate::error::AppError;
 use crate::masterkeys::tending::Tended;
 
-/// Seconds between two notes of the keys' last use, and two signs of life.
+/// Seconds between two notes of the keys' last use.
 const HOUSEKEEPING_SECONDS: u64 = 30;
+
+/// Seconds between two signs of life, where other nodes wait for them.
+const HEARTBEAT_SECONDS: u64 = 5;
+
+/// Seconds without a sign of life after which a node does not count for what others leave to it.
+const SILENT_SECONDS: i64 = 20;
+
+/// Hours without a sign of life after which what a node has drawn is free for others.
+const LOST_HOURS: i64 = 24;
+
+/// How often allowances are looked through, and how long one must be idle to go back.
+const GIVE_BACK_EVERY: Duration = Duration::from_millis(500);
+const IDLE_MICROS: i64 = 2_000_000;
+
+/// How often the key file is looked at.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 
 /// The running jobs.
 #[derive(Debug)]
@@ -27,17 +46,19 @@ impl Jobs {
         reason = "jobs are one of the few places where tasks start"
     )]
     pub fn start(app: &Arc<App>, change: i64, refresh_seconds: u64) -> Self {
-        let every = Duration::from_secs(refresh_seconds.max(1));
         let mut tasks = vec![
             tokio::spawn(keep_house(Arc::downgrade(app))),
-            tokio::spawn(tend_master_keys(Arc::downgrade(app), every)),
+            tokio::spawn(tend_master_keys(Arc::downgrade(app))),
         ];
         if app.store.engine_name() != "sqlite" {
-            tasks.push(tokio::spawn(follow_changes(
-                Arc::downgrade(app),
-                change,
-                every,
-            )));
+            let every = Duration::from_secs(refresh_seconds.max(1));
+            let heard = Arc::new(Notify::new());
+            tasks.extend([
+                tokio::spawn(news::hear(Arc::downgrade(app), Arc::clone(&heard))),
+                tokio::spawn(news::follow(Arc::downgrade(app), heard, change, every)),
+                tokio::spawn(live(Arc::downgrade(app))),
+                tokio::spawn(give_back(Arc::downgrade(app))),
+            ]);
         }
         Self { tasks }
     }
@@ -51,42 +72,14 @@ impl Jobs {
     }
 }
 
-/// Other nodes' changes: polled, so that they are in force within seconds.
-async fn follow_changes(app: Weak<App>, mut seen: i64, every: Duration) {
-    loop {
-        tokio::time::sleep(every).await;
-        let Some(app) = app.upgrade() else { return };
-        if let Err(error) = take_changes(&app, &mut seen).await {
-            tracing::warn!(%error, "other nodes' changes cannot be read");
-        }
-    }
-}
-
-/// Takes in every change after `seen`. What cannot be understood is forgotten, so that it can do
-/// no harm and holds up nothing that comes after it.
-async fn take_changes(app: &App, seen: &mut i64) -> Result<(), AppError> {
-    for change in app.store.operator().changes_since(*seen).await? {
-        match app.refresh(change.kind, &change.id).await {
-            Ok(()) => {}
-            Err(error @ AppError::Unavailable(_)) => return Err(error),
-            Err(error) => {
-                tracing::error!(%error, ?change, "a change cannot be understood");
-                app.forget(change.kind, &change.id);
-            }
-        }
-        *seen = change.seq;
-    }
-    Ok(())
-}
-
 /// The key file may change at any time, and a rotation may have been interrupted by the last end.
-async fn tend_master_keys(app: Weak<App>, every: Duration) {
+async fn tend_master_keys(app: Weak<App>) {
     let mut tended = Tended::default();
     loop {
         let Some(current) = app.upgrade() else { return };
         current.tend_master_keys(&mut tended).await;
         drop(current);
-        tokio::time::sleep(every).await;
+        tokio::time::sleep(TEND_EVERY).await;
     }
 }
 
@@ -95,14 +88,61 @@ async fn keep_house(app: Weak<App>) {
         tokio::time::sleep(Duration::from_secs(HOUSEKEEPING_SECONDS)).await;
         let Some(app) = app.upgrade() else { return };
         note_use_of_keys(&app).await;
-        if let Err(error) = app.store.operator().heartbeat(app.now().wall).await {
-            tracing::warn!(%error, "this node cannot give a sign of life");
-        }
+        beat(&app).await;
         if let Err(error) = app.forget_old_requests(app.now()).await {
             tracing::warn!(%error, "old answers cannot be forgotten");
         }
         // Told anew by and by: a restored store, or a program that shared this folder, may have it otherwise.
         app.forget_told_keys();
+    }
+}
+
+/// Tells the others that this node lives, and counts them.
+async fn live(app: Weak<App>) {
+    loop {
+        let Some(here) = app.upgrade() else { return };
+        beat(&here).await;
+        drop(here);
+        tokio::time::sleep(Duration::from_secs(HEARTBEAT_SECONDS)).await;
+    }
+}
+
+async fn beat(app: &App) {
+    let operator = app.store.operator();
+    let now = app.now();
+    let beaten = async {
+        operator.heartbeat(now.wall).await?;
+        let nodes = operator.living_nodes(SILENT_SECONDS).await?;
+        app.metering().fellowship.heard(nodes, now);
+        let long_ago = now
+            .wall
+            .saturating_sub(SignedDuration::from_hours(LOST_HOURS));
+        match long_ago {
+            Ok(long_ago) => operator.free_lost_nodes(long_ago).await,
+            Err(_before_time) => Ok(0),
+        }
+    };
+    match beaten.await {
+        Ok(0) => {}
+        Ok(lost) => tracing::warn!(
+            lost,
+            "nodes were not seen for a day: what they had drawn is free"
+        ),
+        Err(error) => tracing::warn!(%error, "this node cannot give a sign of life"),
+    }
+}
+
+/// Gives back what is idle, so that other nodes can use it; a node alone keeps what it has.
+async fn give_back(app: Weak<App>) {
+    loop {
+        tokio::time::sleep(GIVE_BACK_EVERY).await;
+        let Some(app) = app.upgrade() else { return };
+        if app.metering().fellowship.share() == 1 {
+            continue;
+        }
+        for integration in app.directory().integrations() {
+            app.metering().give_back(&integration, IDLE_MICROS).await;
+        }
     }
 }
 

@@ -223,15 +223,15 @@ impl Writer {
         self.ledger.caught_up().await;
     }
 
-    /// Waits for everything that is queued, for so long at most; then stops the writer.
-    pub async fn finish(self, patience: Duration) {
-        if tokio::time::timeout(patience, self.caught_up())
-            .await
-            .is_err()
-        {
+    /// Waits for everything that is queued, for so long at most; then stops the writer. Tells
+    /// whether the store has it all.
+    pub async fn finish(self, patience: Duration) -> bool {
+        let caught_up = tokio::time::timeout(patience, self.caught_up()).await;
+        if caught_up.is_err() {
             tracing::warn!("the store did not take all rows in time; they wait in the journal");
         }
         self.task.abort();
+        caught_up.is_ok()
     }
 }
 

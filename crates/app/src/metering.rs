@@ -3,6 +3,8 @@
 //! [`Metering::admit`] decides on a call and gives a [`Hold`]. A hold ends in
 //! [`Hold::settle`] or [`Hold::release`]; one that is dropped settles itself at its worst case.
 
+mod drawing;
+mod fellowship;
 pub mod hold;
 mod refusal;
 mod rehearsal;
@@ -10,19 +12,19 @@ mod rehearsal;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tollgate_core::account::Draw;
-use tollgate_core::gate::{Admission, Attempt, Decision, Gate};
+use tollgate_core::gate::{Admission, Attempt, Decision, Gate, Sharing};
 use tollgate_core::hold::Ask;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::verdict::Refusal;
 use tollgate_core::{AgentId, CallId, Clock, Moment, Nanos, SessionId};
-use tollgate_store::{DrawAsk, Store, StoreError};
+use tollgate_store::{Store, StoreError};
 
 use crate::directory::Integration;
 use crate::journal::Journal;
 use crate::ledger::{Claim, Ledger};
 
+pub(crate) use fellowship::Fellowship;
 pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
 pub(crate) use rehearsal::Rehearsal;
 
@@ -69,8 +71,8 @@ pub struct Metering {
     pub(crate) journal: Arc<Journal>,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
-    /// How many parts an allowance leaves for later draws and other nodes: 1 takes all.
-    pub(crate) share: u32,
+    /// How much of what is left a draw may take, and whether this node is still heard of.
+    pub(crate) fellowship: Fellowship,
     /// Rows that may wait for the store before no further call is admitted.
     pub(crate) backlog_rows_max: u64,
 }
@@ -84,7 +86,9 @@ impl Metering {
         integration: &Arc<Integration>,
         facts: CallFacts,
     ) -> Result<Hold, NotAdmitted> {
-        if self.ledger.backlog_rows() > self.backlog_rows_max {
+        if self.ledger.backlog_rows() > self.backlog_rows_max
+            || self.fellowship.is_forgotten(self.clock.now())
+        {
             return Err(NotAdmitted::StoreUnreachable);
         }
         let claim = match &facts.call_id {
@@ -142,58 +146,6 @@ impl Metering {
         }
     }
 
-    /// The slow path: one call draws from the store while the others wait for what it brings.
-    /// Where a draw has just failed nobody waits for the next to fail.
-    async fn draw_and_admit(&self, integration: &Integration, ask: &Ask) -> (Decision, Moment) {
-        let admit = |attempt| {
-            let now = self.clock.now();
-            (integration.gate.lock().admit(ask, now, attempt), now)
-        };
-        if integration.draw_failed_lately(self.clock.now()) {
-            return admit(Attempt::StoreUnreachable);
-        }
-        let _turn = integration.drawing.lock().await;
-        let (again, now) = admit(Attempt::First);
-        let Decision::NeedsDraw(draw) = again else {
-            return (again, now);
-        };
-        if integration.draw_failed_lately(now) {
-            return admit(Attempt::StoreUnreachable);
-        }
-        match self.draw(integration, &draw, now).await {
-            Ok(()) => admit(Attempt::AfterDraw),
-            Err(error) => {
-                tracing::warn!(%error, integration = %integration.id, "cannot draw an allowance");
-                integration.draw_failed(self.clock.now());
-                admit(Attempt::StoreUnreachable)
-            }
-        }
-    }
-
-    pub(crate) async fn draw(
-        &self,
-        integration: &Integration,
-        draw: &Draw,
-        now: Moment,
-    ) -> Result<(), StoreError> {
-        let limits = *integration.gate.lock().limits();
-        let operator = self.store.operator();
-        let ask = DrawAsk {
-            integration: integration.id,
-            tenant: integration.tenant_id.clone(),
-            need: *draw,
-            limits,
-            share: self.share,
-        };
-        let grant = operator.draw(&ask).await?;
-        let recent = self.recent_calls(integration, now).await?;
-        let mut gate = integration.gate.lock();
-        gate.grant(&grant);
-        remember(&mut gate, recent, now);
-        integration.has_remembered_calls();
-        Ok(())
-    }
-
     /// The calls that an earlier run of this node admitted in the last minute, unless the gate
     /// counts them already.
     async fn recent_calls(
@@ -201,7 +153,8 @@ impl Metering {
         integration: &Integration,
         now: Moment,
     ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
-        if integration.remembers_calls() {
+        let is_counted_here = matches!(self.fellowship.sharing(), Sharing::Alone);
+        if integration.remembers_calls() || !is_counted_here {
             return Ok(Vec::new());
         }
         let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);

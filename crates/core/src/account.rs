@@ -29,6 +29,15 @@ pub struct Draw {
     pub tokens: i64,
 }
 
+/// What a call lacks before it can be decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The month's figures, and the money and tokens that are missing.
+    pub draw: Option<Draw>,
+    /// Whether a permit of this minute is missing.
+    pub permit: bool,
+}
+
 /// The store's answer to a draw: the node's and everybody's figures after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grant {
@@ -105,6 +114,20 @@ impl Account {
     pub fn release(&mut self, hold: &HoldAmount) {
         self.budget.release(hold.cost.get());
         self.tokens.release(hold.tokens);
+    }
+
+    /// Takes back what was drawn and is neither spent nor held, so that it can be given back to the
+    /// store; nothing where there is nothing.
+    pub fn take_spare(&mut self) -> Option<Draw> {
+        if !self.is_loaded {
+            return None;
+        }
+        let spare = Draw {
+            period: self.period,
+            budget: self.budget.take_spare(),
+            tokens: self.tokens.take_spare(),
+        };
+        (spare.budget > 0 || spare.tokens > 0).then_some(spare)
     }
 
     /// Whether calls in flight hold anything.

@@ -3,23 +3,38 @@
 //! A pure state machine: time, the store's answers and the calls come in as arguments, decisions
 //! go out. Who calls it decides about locks, databases and sockets.
 
+mod minute;
+mod month;
+
 use cus_models::{CusHealthState, CusIntegration, CusIntegrationStatus};
 
-use crate::account::{Account, Draw, Grant};
+use self::minute::Minute;
+use self::month::Month;
+use crate::account::{Account, Draw, Grant, Need};
 use crate::clock::Moment;
 use crate::hold::{Actual, Ask, HoldAmount};
-use crate::limit::pot::{Fit, Pot};
+use crate::limit::permits::{PermitAsk, PermitGrant, Permits};
 use crate::limit::rate::RateWindow;
 use crate::limit::{LimitKind, Limits};
 use crate::money::Nanos;
 use crate::period::Period;
-use crate::verdict::{LimitFigures, ReasonCode, Refusal, Warnings};
-
-/// Milliseconds after which a call that other calls' holds keep out is worth trying again.
-const HELD_RETRY_MS: i64 = 1_000;
+use crate::verdict::{ReasonCode, Refusal, Warnings};
 
 /// Milliseconds after which a call is worth trying again when the store cannot be reached.
 const UNAVAILABLE_RETRY_MS: i64 = 2_000;
+
+/// How long after a draw that brought too little nobody draws again, in microseconds: other nodes
+/// have been told by then, and have given back what they can spare.
+const STARVED_MICROS: i64 = 50_000;
+
+/// Whose calls the requests per minute of this gate are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// This node's alone: it counts them itself.
+    Alone,
+    /// Several nodes': the store counts them, and nodes draw permits.
+    Shared,
+}
 
 /// Whether an integration may be used at all, whatever its limits; `Err` holds the reason.
 pub fn standing(integration: &CusIntegration) -> Result<(), ReasonCode> {
@@ -56,7 +71,7 @@ pub enum Decision {
     /// It may not; nothing has changed.
     Refused(Refusal),
     /// Draw this from the store, then ask again.
-    NeedsDraw(Draw),
+    NeedsDraw(Need),
 }
 
 /// A call that may leave.
@@ -79,19 +94,28 @@ pub struct Gate {
     current: Option<Account>,
     /// The month before, while calls admitted in it are in flight.
     earlier: Option<Account>,
-    window: RateWindow,
+    minute: Minute,
+    /// Until then a draw would bring as little as the last one.
+    starved_until_micros: i64,
+    /// When a call was last admitted or asked for more, on the steady clock.
+    active_micros: i64,
 }
 
 impl Gate {
     /// The gate of `integration`, before anything is known of its month.
     #[must_use]
-    pub fn new(integration: &CusIntegration) -> Self {
+    pub fn new(integration: &CusIntegration, sharing: Sharing) -> Self {
         Self {
             standing: standing(integration),
             limits: Limits::of(integration),
             current: None,
             earlier: None,
-            window: RateWindow::default(),
+            minute: match sharing {
+                Sharing::Alone => Minute::Counted(RateWindow::default()),
+                Sharing::Shared => Minute::Drawn(Permits::default()),
+            },
+            starved_until_micros: i64::MIN,
+            active_micros: i64::MIN,
         }
     }
 
@@ -115,14 +139,54 @@ impl Gate {
     /// Decides on a call, and takes its hold when it may leave. The first rule that refuses gives
     /// the only reason: standing, price, budget, tokens, rate; then come the warnings.
     pub fn admit(&mut self, ask: &Ask, now: Moment, attempt: Attempt) -> Decision {
+        self.active_micros = now.steady_micros;
         match self.decide(ask, now, attempt) {
-            Ok(admission) => {
+            Ok(mut admission) => {
                 self.account(now).hold(&admission.hold);
-                self.window.count(now.steady_micros);
+                admission.hold.rate_mark = self.minute.count(now.steady_micros);
                 Decision::Admitted(admission)
             }
-            Err(Stop::Refused(refusal)) => Decision::Refused(refusal),
+            Err(Stop::Refused(refusal)) => {
+                if attempt == Attempt::AfterDraw && refusal.code == ReasonCode::BudgetHeld {
+                    self.starved_until_micros = now.steady_micros.saturating_add(STARVED_MICROS);
+                }
+                Decision::Refused(refusal)
+            }
             Err(Stop::NeedsDraw(draw)) => Decision::NeedsDraw(draw),
+        }
+    }
+
+    /// What to ask of the requests per minute for `waiting` calls, where the store counts them.
+    pub fn ask_permits(&mut self, waiting: i64, now: Moment) -> Option<PermitAsk> {
+        self.limits.rate_rpm?;
+        match &mut self.minute {
+            Minute::Counted(_) => None,
+            Minute::Drawn(permits) => Some(permits.ask(waiting, now.steady_micros)),
+        }
+    }
+
+    /// Takes out what was drawn and nobody here needs now, to be given back to the store: what is
+    /// neither spent nor held, where no call came for so many microseconds.
+    pub fn take_spare(&mut self, idle_micros: i64, now: Moment) -> Spare {
+        let active = self.active_micros.saturating_add(idle_micros);
+        if active > now.steady_micros {
+            return Spare::default();
+        }
+        let accounts = [self.current.as_mut(), self.earlier.as_mut()];
+        let months = accounts.into_iter().flatten();
+        Spare {
+            draws: months.filter_map(Account::take_spare).collect(),
+            permits: match &mut self.minute {
+                Minute::Counted(_) => Vec::new(),
+                Minute::Drawn(permits) => permits.take_all(),
+            },
+        }
+    }
+
+    /// Takes in the store's answer to [`Gate::ask_permits`], asked for at `asked`.
+    pub fn grant_permits(&mut self, granted: &PermitGrant, asked: Moment) {
+        if let Minute::Drawn(permits) = &mut self.minute {
+            permits.grant(granted, asked.steady_micros);
         }
     }
 
@@ -142,7 +206,9 @@ impl Gate {
 
     /// Counts calls that an earlier run of this node admitted in the last minute, oldest first.
     pub fn remember_calls(&mut self, steady_micros: i64, calls: i64) {
-        self.window.count_many(steady_micros, calls);
+        if let Minute::Counted(window) = &mut self.minute {
+            window.count_many(steady_micros, calls);
+        }
     }
 
     /// Replaces a hold by what the call really used, in the month that it was admitted in.
@@ -165,13 +231,13 @@ impl Gate {
         if let Some(account) = self.account_of(hold.period) {
             account.release(hold);
         }
-        self.window.take_back(hold.admitted_micros);
+        self.minute.take_back(hold.rate_mark);
         self.forget_earlier_when_idle();
     }
 
     /// The present month's account, and the calls of the last minute.
     pub fn snapshot(&mut self, now: Moment) -> (Account, i64) {
-        (*self.account(now), self.window.calls(now.steady_micros))
+        (*self.account(now), self.minute.calls(now))
     }
 
     fn decide(&mut self, ask: &Ask, now: Moment, attempt: Attempt) -> Result<Admission, Stop> {
@@ -185,49 +251,42 @@ impl Gate {
         };
         let month = Month {
             account: &account,
-            attempt,
+            attempt: match attempt {
+                Attempt::First if now.steady_micros < self.starved_until_micros => {
+                    Attempt::AfterDraw
+                }
+                Attempt::First | Attempt::AfterDraw | Attempt::StoreUnreachable => attempt,
+            },
         };
         let budget = limits.budget.map(Nanos::get);
-        let budget_short = month.check(LimitKind::Budget, budget, cost.get())?;
-        let tokens_short = month.check(LimitKind::Tokens, limits.tokens, ask.tokens())?;
-        if month.must_load() || budget_short > 0 || tokens_short > 0 {
-            let period = account.period;
-            return Err(Stop::NeedsDraw(Draw {
-                period,
-                budget: budget_short,
-                tokens: tokens_short,
-            }));
+        let draw = Draw {
+            period: account.period,
+            budget: month.check(LimitKind::Budget, budget, cost.get())?,
+            tokens: month.check(LimitKind::Tokens, limits.tokens, ask.tokens())?,
+        };
+        let is_short = month.must_load() || draw.budget > 0 || draw.tokens > 0;
+        // Where money or tokens must be drawn first, a full minute is told of after that.
+        let permit = match limits.rate_rpm {
+            Some(rpm) if !is_short || !self.minute.is_full(rpm, now) => {
+                self.minute.check(rpm, now, attempt)?
+            }
+            _ => false,
+        };
+        if is_short || permit {
+            let draw = is_short.then_some(draw);
+            return Err(Stop::NeedsDraw(Need { draw, permit }));
         }
-        self.check_rate(limits.rate_rpm, now)?;
         let hold = HoldAmount {
             period: account.period,
             cost,
             tokens: ask.tokens(),
-            admitted_micros: now.steady_micros,
+            rate_mark: now.steady_micros,
         };
         let warnings = Warnings {
             budget: account.budget.warning(LimitKind::Budget, budget),
             tokens: account.tokens.warning(LimitKind::Tokens, limits.tokens),
         };
         Ok(Admission { hold, warnings })
-    }
-
-    fn check_rate(&mut self, rpm: Option<i64>, now: Moment) -> Result<(), Refusal> {
-        let Some(rpm) = rpm else { return Ok(()) };
-        self.window
-            .check(rpm, now.steady_micros)
-            .map_err(|full| Refusal {
-                code: ReasonCode::RateLimitExceeded,
-                figures: Some(LimitFigures {
-                    kind: LimitKind::Rate,
-                    limit: rpm,
-                    spent: full.calls,
-                    held: 0,
-                    asked: 1,
-                }),
-                retry_after_ms: Some(full.retry_after_ms),
-                resets_at: None,
-            })
     }
 
     /// The present month's account; opens it when the month is new. A clock that is set back does
@@ -260,54 +319,32 @@ impl Gate {
     }
 }
 
+/// What a node has drawn and does not need.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Spare {
+    /// Money and tokens, by month.
+    pub draws: Vec<Draw>,
+    /// Permits, by slot.
+    pub permits: Vec<(i64, i64)>,
+}
+
+impl Spare {
+    /// Whether there is nothing to give back.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        self.draws.is_empty() && self.permits.is_empty()
+    }
+}
+
 /// Why a decision stopped short of an admission.
 enum Stop {
     Refused(Refusal),
-    NeedsDraw(Draw),
+    NeedsDraw(Need),
 }
 
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
-    }
-}
-
-/// The monthly limits at the moment of one decision.
-struct Month<'a> {
-    account: &'a Account,
-    attempt: Attempt,
-}
-
-impl Month<'_> {
-    const fn must_load(&self) -> bool {
-        !self.account.is_loaded && matches!(self.attempt, Attempt::First)
-    }
-
-    /// How much must be drawn before `asked` fits, or the refusal.
-    fn check(&self, kind: LimitKind, limit: Option<i64>, asked: i64) -> Result<i64, Refusal> {
-        let Some(ceiling) = limit else { return Ok(0) };
-        let pot: &Pot = match kind {
-            LimitKind::Budget => &self.account.budget,
-            LimitKind::Tokens | LimitKind::Rate => &self.account.tokens,
-        };
-        let refuse = |code, retry_after_ms| Refusal {
-            code,
-            figures: Some(pot.figures(kind, ceiling, asked)),
-            retry_after_ms,
-            resets_at: Some(self.account.period.end()),
-        };
-        match (pot.fit(limit, asked), self.attempt) {
-            (Fit::Fits, _) => Ok(0),
-            (Fit::Exceeded, _) => Err(refuse(kind.exceeded(), None)),
-            (Fit::Short(missing), Attempt::First) => Ok(missing),
-            (Fit::Held, _) | (Fit::Short(_), Attempt::AfterDraw) => {
-                Err(refuse(ReasonCode::BudgetHeld, Some(HELD_RETRY_MS)))
-            }
-            (Fit::Short(_), Attempt::StoreUnreachable) => Err(refuse(
-                ReasonCode::LimitsUnavailable,
-                Some(UNAVAILABLE_RETRY_MS),
-            )),
-        }
     }
 }
 

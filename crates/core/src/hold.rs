@@ -31,8 +31,9 @@ pub struct HoldAmount {
     pub cost: Nanos,
     /// Tokens held.
     pub tokens: i64,
-    /// When it was admitted, on the steady clock.
-    pub admitted_micros: i64,
+    /// Where it counts against the requests per minute: the moment on this node's steady clock, or
+    /// the slot of its permit.
+    pub rate_mark: i64,
 }
 
 /// What a call really used.

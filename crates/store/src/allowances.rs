@@ -6,12 +6,11 @@ use tollgate_core::account::{Draw, Grant, Granted};
 use tollgate_core::limit::Limits;
 use tollgate_core::{IntegrationId, Nanos, NodeId, Period, TenantId};
 
-use crate::balances;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::ledger::{Books, MonthSum};
-use crate::{OperatorStore, TenantStore};
+use crate::{OperatorStore, TenantStore, balances, news};
 
 /// What a node asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,6 +84,23 @@ impl OperatorStore {
             .await
     }
 
+    /// Gives back everything that this node has drawn and not settled: for a start, when nothing is held yet, and for
+    /// the end. On SQLite, where there is one node, also what earlier nodes left behind.
+    pub async fn give_back_all(&self) -> Result<(), StoreError> {
+        let node = self.store.node;
+        self.store
+            .book(Vec::new(), move |work| {
+                Box::pin(async move {
+                    if work.is_postgres() {
+                        free(work, Freed::Of(node)).await
+                    } else {
+                        free(work, Freed::OfAll).await
+                    }
+                })
+            })
+            .await
+    }
+
     /// Gives back what this node has drawn and will not hand out; never more than it has left.
     pub async fn give_back(
         &self,
@@ -100,6 +116,30 @@ impl OperatorStore {
     }
 }
 
+/// Whose allowances are to be free again.
+pub(crate) enum Freed {
+    Of(NodeId),
+    OfAll,
+}
+
+/// Frees what was drawn and not settled.
+pub(crate) async fn free(work: &mut Work, whose: Freed) -> Result<(), StoreError> {
+    let node = match whose {
+        Freed::Of(node) => Some(node.to_string()),
+        Freed::OfAll => None,
+    };
+    // The balances first, sorted, as everywhere: whoever has the balance has its allowances.
+    let lock = "SELECT integration_id FROM balances WHERE (integration_id, period) IN \
+                (SELECT integration_id, period FROM allowances WHERE node_id = COALESCE($1, node_id) \
+                AND (drawn_nanos > settled_nanos OR drawn_tokens > settled_tokens)) ORDER BY integration_id, period";
+    let _locked: Vec<(String,)> = work
+        .fetch_all(sql(lock).bind(node.clone()).locking())
+        .await?;
+    let free = "UPDATE allowances SET drawn_nanos = settled_nanos, drawn_tokens = settled_tokens \
+                WHERE node_id = COALESCE($1, node_id) AND (drawn_nanos > settled_nanos OR drawn_tokens > settled_tokens)";
+    work.execute(sql(free).bind(node)).await.map(drop)
+}
+
 async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, StoreError> {
     let key = (ask.integration, ask.need.period);
     let months = balances::lock(work, [(key, ask.tenant.clone())].into()).await?;
@@ -108,6 +148,7 @@ async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, Sto
         return Err(StoreError::NotFound);
     }
     let mut figures = Figures::read(work, ask.integration, ask.need.period, node).await?;
+    let before = figures;
     let share = ask.share.max(1);
     let budget = ask.limits.budget.map(Nanos::get);
     let changed = [
@@ -122,6 +163,15 @@ async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, Sto
         figures
             .write(work, ask.integration, ask.need.period, node)
             .await?;
+    }
+    let lacks = [
+        figures.nanos.lacks(budget, before.nanos, ask.need.budget),
+        figures
+            .tokens
+            .lacks(ask.limits.tokens, before.tokens, ask.need.tokens),
+    ];
+    if lacks.contains(&true) {
+        news::wanted(work, ask.integration).await?;
     }
     Ok(figures.grant(ask.need.period, month))
 }
@@ -223,6 +273,12 @@ impl Share {
         i64::try_from((self.outstanding - own).max(0)).unwrap_or(i64::MAX)
     }
 
+    /// Whether a draw brought less than was needed while others have what they drew.
+    fn lacks(&self, limit: Option<i64>, before: Self, need: i64) -> bool {
+        let gained = self.drawn.saturating_sub(before.drawn.max(before.settled));
+        limit.is_some() && gained.max(0) < need && before.elsewhere() > 0
+    }
+
     fn give_back(&mut self, unused: i64) -> bool {
         let unused = unused.min(self.drawn.saturating_sub(self.settled)).max(0);
         self.drawn -= unused;
@@ -238,7 +294,7 @@ impl Share {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     nanos: Share,
     tokens: Share,

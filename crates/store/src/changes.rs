@@ -10,7 +10,7 @@ use crate::credentials::CredentialRow;
 use crate::engine::{Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::value::Place;
-use crate::{integrations, keys, tenants};
+use crate::{integrations, keys, news, tenants};
 
 /// Everything live at one moment.
 #[derive(Debug)]
@@ -127,7 +127,8 @@ pub(crate) async fn record(
         .bind(kind.as_str())
         .bind(id)
         .bind(tenant.map(ToString::to_string));
-    work.execute(insert).await.map(drop)
+    work.execute(insert).await?;
+    news::changed(work).await
 }
 
 async fn latest(work: &mut Work) -> Result<i64, StoreError> {

@@ -124,6 +124,14 @@ impl Engine {
         }
     }
 
+    /// Where a listener's connection comes from, on an engine that has news.
+    pub(crate) const fn news_pool(&self) -> Option<&sqlx::PgPool> {
+        match &self.kind {
+            Pools::Sqlite(_) => None,
+            Pools::Postgres(pools) => Some(pools.news()),
+        }
+    }
+
     /// A connection that has begun what its purpose needs. Only a task that runs to its end may hold one.
     pub(crate) async fn work(&self, purpose: Purpose) -> Result<Work, StoreError> {
         let (link, begin) = match &self.kind {
@@ -276,6 +284,14 @@ impl Work {
     /// What marks entries of the audit trail.
     pub(crate) const fn audit_seal(&self) -> &AuditSeal {
         &self.audit
+    }
+
+    /// The moment by the store's own clock, in microseconds since 1970, as an expression.
+    pub(crate) const fn clock_micros(&self) -> &'static str {
+        match self.link {
+            Link::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+            Link::Postgres(_) => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
+        }
     }
 
     pub(crate) const fn is_postgres(&self) -> bool {

@@ -20,8 +20,10 @@ mod keys;
 mod ledger;
 mod masterkeys;
 mod migrate;
+mod news;
 mod nodes;
 mod page;
+mod permits;
 mod rollups;
 mod tenants;
 mod usage;
@@ -46,7 +48,9 @@ pub use self::integrations::{IntegrationChange, IntegrationFilter};
 pub use self::ledger::{AppendReport, Fate, LedgerStatus, Refused, ReportedEntry, Standing};
 pub use self::masterkeys::{Rewrapped, SealedRow};
 pub use self::migrate::{AppliedMigration, MigrationStatus, PendingMigration};
+pub use self::news::{Listener, News};
 pub use self::nodes::NodeRow;
+pub use self::permits::PermitDraw;
 pub use self::rollups::RebuildReport;
 pub use self::usage::{
     DailyRow, IntegrationUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,

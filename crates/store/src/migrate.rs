@@ -76,6 +76,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0008_audit_chain.sql"),
         postgres: include_str!("../migrations/postgres/0008_audit_chain.sql"),
     },
+    Migration {
+        version: 10,
+        name: "permits",
+        sqlite: include_str!("../migrations/sqlite/0010_permits.sql"),
+        postgres: include_str!("../migrations/postgres/0010_permits.sql"),
+    },
 ];
 
 /// The migration after which the entries of before are taken into the chain: no SQL has its key.

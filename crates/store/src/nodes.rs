@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tollgate_core::NodeId;
 use tollgate_core::audit::AuditEntry;
 
+use crate::allowances::{self, Freed};
 use crate::engine::{Purpose, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::value::{Place, micros};
@@ -75,6 +76,42 @@ impl OperatorStore {
         .await
     }
 
+    /// How many nodes gave a sign of life within so many seconds of the latest that any of them gave.
+    pub async fn living_nodes(&self, seconds: i64) -> Result<u32, StoreError> {
+        let select = "SELECT COUNT(*) FROM nodes WHERE retired_at IS NULL \
+                      AND seen_at >= (SELECT MAX(seen_at) FROM nodes) - $1";
+        let statement = sql(select).bind(seconds.saturating_mul(1_000_000));
+        let (count,): (i64,) = self
+            .perform(Purpose::Read, |work| Box::pin(work.fetch_one(statement)))
+            .await?;
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Frees what nodes have drawn that gave no sign of life since `before`: they are gone, and hand nothing out any
+    /// more. Tells how many they were.
+    pub async fn free_lost_nodes(&self, before: Timestamp) -> Result<usize, StoreError> {
+        let (me, before) = (self.store.node, micros(before));
+        self.store
+            .book(Vec::new(), move |work| {
+                Box::pin(async move {
+                    let select = "SELECT DISTINCT nodes.id FROM nodes JOIN allowances ON node_id = id \
+                                  WHERE seen_at < $1 AND id <> $2 AND retired_at IS NULL \
+                                  AND (drawn_nanos > settled_nanos OR drawn_tokens > settled_tokens)";
+                    let lost = sql(select).bind(before).bind(me.to_string());
+                    let lost: Vec<(String,)> = work.fetch_all(lost).await?;
+                    for (id,) in &lost {
+                        let place = Place {
+                            table: "nodes",
+                            row: id,
+                        };
+                        allowances::free(work, Freed::Of(place.text("id", id)?)).await?;
+                    }
+                    Ok(lost.len())
+                })
+            })
+            .await
+    }
+
     /// Retires a node that will not return: what it had drawn and not settled is free for others.
     ///
     /// `quiet_since` guards a node that lives: a conflict if it was seen later than that.
@@ -138,13 +175,6 @@ async fn retire(
     let update = sql(update).bind(node.to_string()).bind(micros(entry.at));
     work.execute(update).await?;
     audit::record(work, entry).await?;
-    // The balances first, sorted, as everywhere: whoever has the balance has its allowances.
-    let lock = "SELECT integration_id FROM balances WHERE (integration_id, period) IN \
-                (SELECT integration_id, period FROM allowances WHERE node_id = $1) ORDER BY integration_id, period";
-    let _locked: Vec<(String,)> = work
-        .fetch_all(sql(lock).bind(node.to_string()).locking())
-        .await?;
-    let free = "UPDATE allowances SET drawn_nanos = settled_nanos, drawn_tokens = settled_tokens WHERE node_id = $1";
-    work.execute(sql(free).bind(node.to_string())).await?;
+    allowances::free(work, Freed::Of(node)).await?;
     Ok(found)
 }

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use cus_models::CusIntegration;
 use parking_lot::Mutex;
 use tollgate_core::config::IntegrationConfig;
-use tollgate_core::gate::Gate;
+use tollgate_core::gate::{Gate, Sharing};
 use tollgate_core::price::ModelPrices;
 use tollgate_core::price::book::prices_from_config;
 use tollgate_core::{CredentialId, IntegrationId, Moment, TenantId};
@@ -67,6 +67,8 @@ pub struct Integration {
     pub(crate) gate: Mutex<Gate>,
     /// Held by the one call that draws from the store; the others wait for what it brings.
     pub(crate) drawing: tokio::sync::Mutex<()>,
+    /// Calls that wait for a draw.
+    pub(crate) waiting: AtomicI64,
     /// When the last draw failed, on the steady clock.
     draw_failed_micros: AtomicI64,
     /// Whether the calls that an earlier run admitted in the last minute are counted.
@@ -194,12 +196,13 @@ impl std::fmt::Debug for Environment {
 // === impl Integration ===
 
 impl Integration {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, sharing: Sharing) -> Self {
         Self {
             id: snapshot.id,
             tenant_id: snapshot.tenant_id.clone(),
-            gate: Mutex::new(Gate::new(&snapshot.record)),
+            gate: Mutex::new(Gate::new(&snapshot.record, sharing)),
             drawing: tokio::sync::Mutex::new(()),
+            waiting: AtomicI64::new(0),
             draw_failed_micros: AtomicI64::new(i64::MIN),
             remembers_calls: AtomicBool::new(false),
             snapshot: ArcSwap::from_pointee(snapshot),

@@ -2,7 +2,7 @@
 //! counted or drawn.
 
 use tollgate_core::account::Account;
-use tollgate_core::gate::{Attempt, Decision, Gate};
+use tollgate_core::gate::{Attempt, Decision, Gate, Sharing};
 use tollgate_core::hold::Ask;
 use tollgate_core::limit::Limits;
 use tollgate_core::verdict::{ReasonCode, Refusal, Warnings};
@@ -66,6 +66,10 @@ impl Metering {
         let prospect = prospect.await?;
         let recent = self.recent_calls(integration, now).await?;
         remember(gate, recent, now);
+        if let (Sharing::Shared, Some(rpm)) = (self.fellowship.sharing(), gate.limits().rate_rpm) {
+            let permits = store.permit_prospect(integration.id, rpm).await?;
+            gate.grant_permits(&permits, now);
+        }
         Ok(prospect)
     }
 }

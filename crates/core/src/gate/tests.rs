@@ -35,7 +35,7 @@ const NOVEMBER: &str = "2026-11-15T12:00:00Z";
 
 /// A gate that knows its month: so many cents and tokens spent, all the rest drawn.
 fn gate(integration: &CusIntegration, cents: i64, tokens: i64) -> Gate {
-    let mut gate = Gate::new(integration);
+    let mut gate = Gate::new(integration, Sharing::Alone);
     let granted = |own, drawn| Granted {
         drawn,
         own,
@@ -172,7 +172,7 @@ fn what_calls_in_flight_hold_may_be_free_again_soon() {
 fn a_month_that_is_not_known_yet_is_asked_for_and_an_unreachable_store_refuses_only_what_is_limited()
  {
     let now = moment(NOVEMBER, 1);
-    let mut limited = Gate::new(&integration(&json!({})));
+    let mut limited = Gate::new(&integration(&json!({})), Sharing::Alone);
     assert_eq!(
         outcome(&limited.admit(&ask(1, 1), now, Attempt::First)),
         "draw"
@@ -180,7 +180,8 @@ fn a_month_that_is_not_known_yet_is_asked_for_and_an_unreachable_store_refuses_o
     let refused = limited.admit(&ask(1, 1), now, Attempt::StoreUnreachable);
     assert_eq!(outcome(&refused), "blocked limits_unavailable");
     let free = integration(&json!({"budget_limit_cents": 0, "token_limit_month": 0}));
-    let admitted = Gate::new(&free).admit(&ask(1, 1), now, Attempt::StoreUnreachable);
+    let mut free = Gate::new(&free, Sharing::Alone);
+    let admitted = free.admit(&ask(1, 1), now, Attempt::StoreUnreachable);
     assert_eq!(outcome(&admitted).trim(), "allowed");
 }
 
@@ -216,6 +217,93 @@ fn a_clock_set_back_does_not_open_the_month_before_again() {
         outcome(&gate.admit(&ask(1, 1), back, Attempt::First)),
         "blocked budget_exceeded"
     );
+}
+
+/// A gate that shares its ten calls a minute with other nodes, and has no other limit.
+fn shared_gate() -> Gate {
+    let only_rate = json!({"budget_limit_cents": 0, "token_limit_month": 0});
+    let mut gate = Gate::new(&integration(&only_rate), Sharing::Shared);
+    gate.grant(&Grant {
+        period: "2026-11".parse().unwrap(),
+        budget: Granted::default(),
+        tokens: Granted::default(),
+    });
+    gate
+}
+
+fn permits(calls: i64, retry_after_ms: i64) -> PermitGrant {
+    PermitGrant {
+        slot: 1,
+        calls,
+        in_window: 10,
+        retry_after_ms,
+    }
+}
+
+#[test]
+fn a_shared_minute_is_drawn_used_and_refused_without_asking_again() {
+    let mut gate = shared_gate();
+    let now = moment(NOVEMBER, 1);
+    let decision = gate.admit(&ask(1, 1), now, Attempt::First);
+    let need = Need {
+        draw: None,
+        permit: true,
+    };
+    assert_eq!(decision, Decision::NeedsDraw(need));
+    gate.grant_permits(&permits(1, 0), now);
+    let admitted = gate.admit(&ask(1, 1), now, Attempt::First);
+    assert_eq!(outcome(&admitted).trim(), "allowed");
+    gate.grant_permits(&permits(0, 30_000), now);
+    let refused = gate.admit(&ask(1, 1), now, Attempt::First);
+    assert_eq!(outcome(&refused), "throttled rate_limit_exceeded");
+    let later = moment(NOVEMBER, 31);
+    assert_eq!(
+        outcome(&gate.admit(&ask(1, 1), later, Attempt::First)),
+        "draw"
+    );
+    let alone = gate.admit(&ask(1, 1), later, Attempt::StoreUnreachable);
+    assert_eq!(outcome(&alone), "blocked limits_unavailable");
+}
+
+#[test]
+fn a_draw_that_brought_too_little_is_not_repeated_at_once() {
+    let mut gate = gate(&integration(&json!({})), 0, 0);
+    gate.grant(&Grant {
+        period: "2026-11".parse().unwrap(),
+        budget: Granted::default(),
+        tokens: Granted {
+            drawn: 1_000,
+            ..Granted::default()
+        },
+    });
+    let now = moment(NOVEMBER, 1);
+    let mut decide = |now, attempt| outcome(&gate.admit(&ask(1, 1), now, attempt));
+    assert_eq!(decide(now, Attempt::First), "draw");
+    assert_eq!(decide(now, Attempt::AfterDraw), "blocked budget_held");
+    assert_eq!(decide(now, Attempt::First), "blocked budget_held");
+    assert_eq!(decide(moment(NOVEMBER, 2), Attempt::First), "draw");
+}
+
+#[test]
+fn only_what_is_neither_spent_nor_held_is_given_back_and_only_when_no_call_comes() {
+    let mut gate = gate(&integration(&json!({})), 10, 100);
+    let now = moment(NOVEMBER, 1);
+    let Decision::Admitted(admission) = gate.admit(&ask(20, 200), now, Attempt::First) else {
+        panic!("not admitted")
+    };
+    let idle = 2_000_000;
+    assert!(gate.take_spare(idle, now).is_nothing());
+    let spare = gate.take_spare(idle, moment(NOVEMBER, 3));
+    let draw = Draw {
+        period: "2026-11".parse().unwrap(),
+        budget: 700_000_000,
+        tokens: 700,
+    };
+    assert_eq!(spare.draws, vec![draw]);
+    assert!(gate.take_spare(idle, moment(NOVEMBER, 3)).is_nothing());
+    gate.release(&admission.hold);
+    let freed = gate.take_spare(idle, moment(NOVEMBER, 3));
+    assert_eq!(freed.draws[0].budget, 200_000_000);
 }
 
 proptest! {

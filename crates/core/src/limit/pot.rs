@@ -75,6 +75,16 @@ impl Pot {
         self.held = self.held.saturating_sub(held).max(0);
     }
 
+    /// Takes out what was drawn and is neither spent nor held.
+    pub fn take_spare(&mut self) -> i64 {
+        let spare = self
+            .drawn
+            .saturating_sub(self.own.saturating_add(self.held));
+        let spare = spare.max(0);
+        self.drawn = self.drawn.saturating_sub(spare);
+        spare
+    }
+
     /// The figures to show with a decision.
     #[must_use]
     pub const fn figures(&self, kind: LimitKind, limit: i64, asked: i64) -> LimitFigures {

@@ -2,18 +2,34 @@
 //!
 //! A tenth leaves the window only when all of it is 60 seconds old. So no more than the limit is
 //! ever admitted in any 60 seconds, and at most a tenth of a second in 60 is lost to rounding.
+//! A window of permits that nodes draw and use a little later (`permits.rs`) is longer by as much
+//! as a permit stays good.
 
 use std::collections::VecDeque;
 
+use super::permits::{PERMIT_MICROS, PermitAsk, PermitGrant};
+
 const SLOT_MICROS: i64 = 100_000;
-const SLOTS_IN_WINDOW: i64 = 600;
+const SLOTS_IN_MINUTE: i64 = 600;
 
 /// The calls admitted in the last minute.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RateWindow {
     /// Slot number and calls in it, oldest first.
     slots: VecDeque<(i64, i64)>,
     calls: i64,
+    /// How many slots back still count.
+    reach: i64,
+}
+
+impl Default for RateWindow {
+    fn default() -> Self {
+        Self {
+            slots: VecDeque::new(),
+            calls: 0,
+            reach: SLOTS_IN_MINUTE,
+        }
+    }
 }
 
 /// The window is full.
@@ -26,6 +42,31 @@ pub struct WindowFull {
 }
 
 impl RateWindow {
+    /// The window of permits: a call that uses one may be admitted [`PERMIT_MICROS`] later.
+    #[must_use]
+    pub fn of_permits(slots: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        let slots: VecDeque<(i64, i64)> = slots.into_iter().collect();
+        let calls = slots
+            .iter()
+            .fold(0_i64, |sum, (_, calls)| sum.saturating_add(*calls));
+        Self {
+            slots,
+            calls,
+            reach: SLOTS_IN_MINUTE.saturating_add(PERMIT_MICROS / SLOT_MICROS),
+        }
+    }
+
+    /// Slot numbers with the calls in them, oldest first.
+    pub fn slots(&self) -> impl Iterator<Item = (i64, i64)> {
+        self.slots.iter().copied()
+    }
+
+    /// The slot that a moment is in.
+    #[must_use]
+    pub const fn slot_of(micros: i64) -> i64 {
+        micros.div_euclid(SLOT_MICROS)
+    }
+
     /// Whether one more call fits under `rpm` at `steady_micros`; counts nothing.
     pub fn check(&mut self, rpm: i64, steady_micros: i64) -> Result<(), WindowFull> {
         self.expire(steady_micros);
@@ -34,7 +75,7 @@ impl RateWindow {
         }
         let oldest = self.slots.front().map_or(0, |&(slot, _)| slot);
         let free_at = oldest
-            .saturating_add(SLOTS_IN_WINDOW)
+            .saturating_add(self.reach)
             .saturating_add(1)
             .saturating_mul(SLOT_MICROS);
         let wait_micros = free_at.saturating_sub(steady_micros).max(0);
@@ -53,7 +94,7 @@ impl RateWindow {
     /// Counts calls that were admitted at `steady_micros` by an earlier run of this node.
     /// They must be given oldest first.
     pub fn count_many(&mut self, steady_micros: i64, calls: i64) {
-        let slot = steady_micros.div_euclid(SLOT_MICROS);
+        let slot = Self::slot_of(steady_micros);
         match self.slots.back_mut() {
             Some((last, count)) if *last >= slot => *count = count.saturating_add(calls),
             _ => self.slots.push_back((slot, calls)),
@@ -63,14 +104,45 @@ impl RateWindow {
 
     /// Takes back a call counted at `steady_micros` that never reached its provider.
     pub fn take_back(&mut self, steady_micros: i64) {
-        let slot = steady_micros.div_euclid(SLOT_MICROS);
-        if let Some((_, count)) = self
-            .slots
-            .iter_mut()
-            .find(|(at, count)| *at == slot && *count > 0)
-        {
-            *count = count.saturating_sub(1);
-            self.calls = self.calls.saturating_sub(1);
+        self.take_back_many(Self::slot_of(steady_micros), 1);
+    }
+
+    /// Takes back calls of one slot that were counted and not used; never more than it has.
+    pub fn take_back_many(&mut self, slot: i64, calls: i64) {
+        if let Some((_, count)) = self.slots.iter_mut().find(|(at, _)| *at == slot) {
+            let back = calls.clamp(0, *count);
+            *count = count.saturating_sub(back);
+            self.calls = self.calls.saturating_sub(back);
+        }
+    }
+
+    /// Grants permits at a moment of the store's clock: what is needed as far as there is so much,
+    /// and what is wanted as far as one part in `share` of what is left reaches.
+    pub fn permit(&mut self, rpm: i64, micros: i64, ask: &PermitAsk, share: u32) -> PermitGrant {
+        for &(slot, calls) in &ask.unused {
+            self.take_back_many(slot, calls);
+        }
+        let in_window = self.calls(micros);
+        let left = rpm.saturating_sub(in_window).max(0);
+        let part = left.checked_div(i64::from(share)).unwrap_or(left);
+        let calls = if ask.need > 0 {
+            left.min(ask.need.max(ask.want.min(part)))
+        } else {
+            0
+        };
+        if calls > 0 {
+            self.count_many(micros, calls);
+        }
+        let full = self.check(rpm, micros).err();
+        PermitGrant {
+            // A clock that was set back counts in the latest slot there is.
+            slot: self
+                .slots
+                .back()
+                .map_or_else(|| Self::slot_of(micros), |&(slot, _)| slot),
+            calls,
+            in_window: in_window.saturating_add(calls),
+            retry_after_ms: full.map_or(0, |full| full.retry_after_ms),
         }
     }
 
@@ -81,9 +153,9 @@ impl RateWindow {
     }
 
     fn expire(&mut self, steady_micros: i64) {
-        let now = steady_micros.div_euclid(SLOT_MICROS);
+        let now = Self::slot_of(steady_micros);
         while let Some(&(slot, count)) = self.slots.front() {
-            if now.saturating_sub(slot) <= SLOTS_IN_WINDOW {
+            if now.saturating_sub(slot) <= self.reach {
                 break;
             }
             self.calls = self.calls.saturating_sub(count);

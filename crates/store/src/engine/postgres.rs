@@ -28,6 +28,8 @@ const CHANGE_LOCK: i64 = 0x746f_6c6c_0002;
 pub(super) struct Pools {
     shared: PgPool,
     books: PgPool,
+    /// The one connection that listens.
+    news: PgPool,
     months: Mutex<BTreeSet<Period>>,
 }
 
@@ -51,6 +53,7 @@ pub(super) fn open(url: &str, max_connections: u32) -> Result<Pools, StoreError>
     Ok(Pools {
         shared: pool(max_connections.max(1)),
         books: pool(BOOKKEEPERS),
+        news: pool(1),
         months: Mutex::default(),
     })
 }
@@ -70,6 +73,11 @@ impl Pools {
     pub(super) async fn close(&self) {
         self.shared.close().await;
         self.books.close().await;
+        self.news.close().await;
+    }
+
+    pub(super) const fn news(&self) -> &PgPool {
+        &self.news
     }
 
     pub(super) fn unprepared(&self, months: &[Period]) -> BTreeSet<Period> {

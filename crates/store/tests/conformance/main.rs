@@ -15,6 +15,7 @@ mod ledger;
 mod masterkeys;
 mod migrations;
 mod nodes;
+mod permits;
 mod tenants;
 mod usage;
 mod verify;
@@ -97,8 +98,15 @@ conformance! {
         what_a_node_settles_leaves_its_allowance
         nodes_that_draw_at_once_never_pass_the_limit
         another_tenants_integration_cannot_be_drawn_from;
+    permits:
+        nodes_together_get_no_more_permits_than_a_minute_has
+        permits_that_come_back_are_there_for_another_node
+        another_tenants_minute_cannot_be_drawn_from;
     nodes:
-        a_retired_node_is_told_so_and_its_allowance_is_free;
+        a_retired_node_is_told_so_and_its_allowance_is_free
+        a_node_that_begins_gives_back_what_it_had_drawn
+        a_node_that_was_not_seen_for_long_loses_what_it_had_drawn
+        news_of_a_change_and_of_a_lack_reach_other_nodes;
     masterkeys:
         seals_are_exchanged_in_batches_and_announced
         a_seal_that_was_replaced_meanwhile_stays;

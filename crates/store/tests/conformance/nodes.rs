@@ -6,7 +6,7 @@ use tollgate_core::audit::AuditEntry;
 use tollgate_core::limit::Limits;
 use tollgate_core::page::PageAsk;
 use tollgate_core::{IntegrationId, Nanos, NodeId, TenantId};
-use tollgate_store::{Conflict, DrawAsk, NodeRow, StoreError};
+use tollgate_store::{Conflict, DrawAsk, News, NodeRow, StoreError};
 
 use crate::world::{World, audit, id_of, moment};
 
@@ -101,4 +101,76 @@ fn ask(integration: IntegrationId, tenant: TenantId) -> DrawAsk {
         },
         share: 1,
     }
+}
+
+pub(crate) async fn a_node_that_begins_gives_back_what_it_had_drawn(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let ask = ask(id_of(&world.create_integration(&acme, "main").await), acme);
+    let (here, other) = (world.operator(), world.another_node().await);
+    assert_eq!(here.draw(&ask).await.unwrap().budget.drawn, 100);
+    if world.store.engine_name() == "postgres" {
+        let nothing = other.operator().draw(&ask).await.unwrap();
+        assert_eq!(nothing.budget.drawn, 0);
+    }
+    here.give_back_all().await.unwrap();
+    let mut figures = ask.clone();
+    figures.need.budget = 0;
+    assert_eq!(here.draw(&figures).await.unwrap().budget.drawn, 0);
+    let all = other.operator().draw(&ask).await.unwrap();
+    assert_eq!(all.budget.drawn, 100);
+    if world.store.engine_name() == "postgres" {
+        here.give_back_all().await.unwrap();
+        let nothing = here.draw(&ask).await.unwrap();
+        assert_eq!(nothing.budget.drawn, 0, "another node keeps what is its");
+    }
+}
+
+pub(crate) async fn a_node_that_was_not_seen_for_long_loses_what_it_had_drawn(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let ask = ask(id_of(&world.create_integration(&acme, "main").await), acme);
+    let (here, other) = (world.operator(), world.another_node().await);
+    if world.store.engine_name() == "sqlite" {
+        // There is one node, and it is never lost to itself.
+        here.draw(&ask).await.unwrap();
+        assert_eq!(here.free_lost_nodes(moment(99)).await.unwrap(), 0);
+        return;
+    }
+    let other = other.operator();
+    here.heartbeat(moment(10)).await.unwrap();
+    other.heartbeat(moment(20)).await.unwrap();
+    assert_eq!(here.living_nodes(15).await.unwrap(), 2);
+    assert_eq!(here.living_nodes(5).await.unwrap(), 1);
+    here.draw(&ask).await.unwrap();
+    assert_eq!(other.free_lost_nodes(moment(10)).await.unwrap(), 0);
+    assert_eq!(other.draw(&ask).await.unwrap().budget.drawn, 0);
+    assert_eq!(other.free_lost_nodes(moment(11)).await.unwrap(), 1);
+    assert_eq!(other.draw(&ask).await.unwrap().budget.drawn, 100);
+    assert_eq!(
+        other.free_lost_nodes(moment(99)).await.unwrap(),
+        0,
+        "never its own"
+    );
+    here.heartbeat(moment(30)).await.unwrap();
+}
+
+pub(crate) async fn news_of_a_change_and_of_a_lack_reach_other_nodes(world: &World) {
+    let (here, other) = (world.operator(), world.another_node().await);
+    let Some(mut listener) = other.operator().listen().await.unwrap() else {
+        assert_eq!(world.store.engine_name(), "sqlite");
+        return;
+    };
+    let acme = world.create_tenant("acme").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    assert_eq!(listener.next().await.unwrap(), News::Changed);
+    assert_eq!(listener.next().await.unwrap(), News::Changed);
+    other.operator().draw(&ask(id, acme.clone())).await.unwrap();
+    here.draw(&ask(id, acme.clone())).await.unwrap();
+    assert_eq!(listener.next().await.unwrap(), News::Wanted(id));
+    // Nothing is wanted of others where they have nothing.
+    other.operator().give_back_all().await.unwrap();
+    let mut more = ask(id, acme.clone());
+    more.need.budget = 1_000;
+    here.draw(&more).await.unwrap();
+    world.create_tenant("globex").await;
+    assert_eq!(listener.next().await.unwrap(), News::Changed);
 }
