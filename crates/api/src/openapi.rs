@@ -1,6 +1,7 @@
 //! The OpenAPI description, put together from what the handlers say of themselves.
 
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
+use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Tampering;
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::usage::Origin;
@@ -153,6 +154,10 @@ pub(crate) fn tampering() -> Object {
 
 pub(crate) fn role() -> Object {
     one_of(Role::ALL.into_iter().map(Role::as_str))
+}
+
+pub(crate) fn key_status() -> Object {
+    one_of(KeyStatus::ALL.into_iter().map(KeyStatus::as_str))
 }
 
 pub(crate) fn tenant_status() -> Object {

@@ -2,9 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tollgate_core::page::{Cursor, PAGE_ROWS_DEFAULT, PAGE_ROWS_MAX, Page, PageAsk};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::extract::{bad_parameter, parameter};
 use crate::problem::Problem;
@@ -33,25 +33,6 @@ impl<T> ListBody<T> {
             data,
             next_cursor: None,
         }
-    }
-}
-
-/// The parameters of a list that has no others.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Asked {
-    /// Rows of a page, 1 to 200; 50 if absent.
-    #[param(value_type = Option<u16>, minimum = 1, maximum = 200)]
-    limit: Option<String>,
-    /// The `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-impl Asked {
-    /// The page that is asked for.
-    pub(crate) fn page(&self) -> Result<PageAsk, Problem> {
-        asked(self.limit.as_deref(), self.cursor.as_deref())
     }
 }
 

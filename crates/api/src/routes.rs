@@ -55,20 +55,21 @@ macro_rules! route {
     };
 }
 
+const ANYBODY: Option<Permission> = None;
+const TENANTS: Option<Permission> = Some(Permission::ManageTenants);
+const KEYS: Option<Permission> = Some(Permission::ManageKeys);
+const READ: Option<Permission> = Some(Permission::ReadIntegrations);
+const WRITE: Option<Permission> = Some(Permission::ManageIntegrations);
+const USAGE: Option<Permission> = Some(Permission::ReadUsage);
+const CALL: Option<Permission> = Some(Permission::Call);
+const REPORT: Option<Permission> = Some(Permission::ReportUsage);
+const AUDIT: Option<Permission> = Some(Permission::ReadAudit);
+const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
+const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
+
 /// The table of routes.
 #[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
-    const ANYBODY: Option<Permission> = None;
-    const TENANTS: Option<Permission> = Some(Permission::ManageTenants);
-    const KEYS: Option<Permission> = Some(Permission::ManageKeys);
-    const READ: Option<Permission> = Some(Permission::ReadIntegrations);
-    const WRITE: Option<Permission> = Some(Permission::ManageIntegrations);
-    const USAGE: Option<Permission> = Some(Permission::ReadUsage);
-    const CALL: Option<Permission> = Some(Permission::Call);
-    const REPORT: Option<Permission> = Some(Permission::ReportUsage);
-    const AUDIT: Option<Permission> = Some(Permission::ReadAudit);
-    const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
-    const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
     vec![
         route!(GET    "/livez", ANYBODY, health::live),
         route!(GET    "/readyz", ANYBODY, health::ready),
@@ -78,11 +79,13 @@ pub(crate) fn table() -> Vec<Route> {
         route!(POST   "/api/v1/tenants", TENANTS, v1::tenants::create),
         route!(GET    "/api/v1/tenants/{id}", TENANTS, v1::tenants::get),
         route!(PATCH  "/api/v1/tenants/{id}", TENANTS, v1::tenants::update),
+        route!(DELETE "/api/v1/tenants/{id}", TENANTS, v1::tenants::delete),
 
         route!(GET    "/api/v1/keys", KEYS, v1::keys::list),
         route!(POST   "/api/v1/keys", KEYS, v1::keys::create),
         route!(GET    "/api/v1/keys/{id}", KEYS, v1::keys::get),
         route!(DELETE "/api/v1/keys/{id}", KEYS, v1::keys::revoke),
+        route!(POST   "/api/v1/keys/{id}/rotate", KEYS, v1::keys::rotate),
 
         route!(GET    "/api/v1/integrations", READ, v1::integrations::list),
         route!(POST   "/api/v1/integrations", WRITE, v1::integrations::create),

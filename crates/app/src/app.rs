@@ -1,5 +1,6 @@
 //! The whole of what can be done, put together: started once, shared by both edges.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use parking_lot::Mutex;
 use tollgate_core::gate::Sharing;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::price::book::PriceBook;
+use tollgate_core::price::overrides::{PriceOverride, PriceOverrides};
 use tollgate_core::{Clock, IntegrationId, KeyId, Moment, TenantId};
 use tollgate_providers::UrlPolicy;
 use tollgate_store::{ChangeKind, Store};
@@ -24,6 +26,7 @@ use crate::ledger::{Ledger, Writer, WriterConfig};
 use crate::masterkeys::ToldKeys;
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::{Fellowship, Metering};
+use crate::prices::PriceSource;
 
 /// How long a stop waits for the store to take what is queued.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -64,7 +67,7 @@ pub struct App {
     pub(crate) journal: Arc<Journal>,
     pub(crate) ledger: Ledger,
     pub(crate) environment: Environment,
-    prices: PriceBook,
+    pub(crate) prices: PriceBook,
     directory: Directory,
     metering: Arc<Metering>,
     pub(crate) running_requests: Arc<Running>,
@@ -199,7 +202,8 @@ impl App {
         self.directory.key(&digest, now.wall)
     }
 
-    /// The prices of a model: the integration's own, else the price book's.
+    /// The prices of a model: the integration's own, else those that its tenant has set, else those
+    /// that were set for the whole installation, else the price book's.
     #[must_use]
     pub fn prices(
         &self,
@@ -207,10 +211,14 @@ impl App {
         model: &str,
         now: Moment,
     ) -> Option<Arc<ModelPrices>> {
-        snapshot.own_prices(model).or_else(|| {
-            self.prices
-                .find(snapshot.record.provider_type, model, now.wall)
-        })
+        let provider = snapshot.record.provider_type;
+        snapshot
+            .own_prices(model)
+            .or_else(|| {
+                self.directory
+                    .set_price(&snapshot.tenant_id, provider, model)
+            })
+            .or_else(|| self.prices.find(provider, model, now.wall))
     }
 
     /// Opens an integration's credential, as late as possible.
@@ -233,6 +241,10 @@ impl App {
         for tenant in &rows.tenants {
             self.directory.put_tenant(tenant);
         }
+        for tenant in owners(&rows.prices) {
+            let own = rows.prices.iter().filter(|(owner, _)| *owner == tenant);
+            self.take_prices(tenant.as_ref(), own.map(|(_, price)| price));
+        }
         for (digest, key) in &rows.keys {
             self.directory.put_key(*digest, key.clone());
         }
@@ -249,6 +261,7 @@ impl App {
     /// Takes in what was changed in the store, here or by another node.
     pub(crate) async fn refresh(&self, kind: ChangeKind, id: &str) -> Result<(), AppError> {
         match kind {
+            ChangeKind::Tenant if id.is_empty() => self.refresh_prices(None).await,
             ChangeKind::Tenant => {
                 self.refresh_tenant(&id.parse().map_err(AppError::internal)?)
                     .await
@@ -288,10 +301,35 @@ impl App {
     pub(crate) async fn refresh_tenant(&self, id: &TenantId) -> Result<(), AppError> {
         let _turn = self.refreshing.lock().await;
         match self.store.operator().load_tenant(id).await? {
-            Some(tenant) => self.directory.put_tenant(&tenant),
+            Some(tenant) => {
+                self.directory.put_tenant(&tenant);
+                let prices = self.store.tenant(id).list_prices().await?;
+                self.take_prices(Some(id), &prices);
+            }
             None => self.directory.remove_tenant(id),
         }
         Ok(())
+    }
+
+    /// Takes in the prices of a tenant, or of the whole installation.
+    pub(crate) async fn refresh_prices(&self, tenant: Option<&TenantId>) -> Result<(), AppError> {
+        let Some(tenant) = tenant else {
+            let _turn = self.refreshing.lock().await;
+            let prices = self.store.operator().list_installation_prices().await?;
+            self.take_prices(None, &prices);
+            return Ok(());
+        };
+        self.refresh_tenant(tenant).await
+    }
+
+    fn take_prices<'p>(
+        &self,
+        tenant: Option<&TenantId>,
+        prices: impl IntoIterator<Item = &'p PriceOverride>,
+    ) {
+        let source = PriceSource::of_owner(tenant).as_str();
+        self.directory
+            .put_prices(tenant, PriceOverrides::new(source, prices));
     }
 
     pub(crate) async fn refresh_key(&self, id: KeyId) -> Result<(), AppError> {
@@ -313,6 +351,11 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Whose prices there are, each once.
+fn owners(prices: &[(Option<TenantId>, PriceOverride)]) -> BTreeSet<Option<TenantId>> {
+    prices.iter().map(|(owner, _)| owner.clone()).collect()
 }
 
 /// Sends what an earlier run left in the journal on its way to the ledger. A call that was

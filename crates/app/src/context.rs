@@ -45,6 +45,26 @@ impl Context {
         })
     }
 
+    /// Refuses an integration that the asker's key is not bound to, as if it were not there.
+    pub fn must_see(&self, id: IntegrationId) -> Result<(), AppError> {
+        if self.bound_to.is_none_or(|bound| bound == id) {
+            Ok(())
+        } else {
+            Err(AppError::NotFound("integration"))
+        }
+    }
+
+    /// The integration that an answer is restricted to: the one that is asked for, or the key's own.
+    pub fn restricted_to(
+        &self,
+        asked: Option<IntegrationId>,
+    ) -> Result<Option<IntegrationId>, AppError> {
+        if let Some(id) = asked {
+            self.must_see(id)?;
+        }
+        Ok(asked.or(self.bound_to))
+    }
+
     /// The audit entry of a change that this request makes.
     #[must_use]
     pub fn audit(&self, action: &'static str, target: String) -> AuditEntry {

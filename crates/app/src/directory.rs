@@ -9,11 +9,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use arc_swap::ArcSwap;
 use cus_models::CusProviderType;
 use jiff::Timestamp;
 use parking_lot::RwLock;
 use tollgate_core::access::{AccessKey, KeyDigest};
 use tollgate_core::gate::Sharing;
+use tollgate_core::price::ModelPrices;
+use tollgate_core::price::overrides::PriceOverrides;
 use tollgate_core::role::Role;
 use tollgate_core::tenant::{Tenant, TenantStatus};
 use tollgate_core::{IntegrationId, KeyId, TenantId};
@@ -75,11 +78,19 @@ pub enum RouteRefusal {
     Ambiguous,
 }
 
+/// Prices that were set, in memory; replaced as a whole when one changes.
+#[derive(Debug, Clone, Default)]
+struct SetPrices {
+    installation: Arc<PriceOverrides>,
+    tenants: HashMap<TenantId, Arc<PriceOverrides>>,
+}
+
 /// Everything the data plane needs to know, in memory.
 #[derive(Debug)]
 pub struct Directory {
     /// Whether integrations are shared with other nodes.
     sharing: Sharing,
+    prices: ArcSwap<SetPrices>,
     keys: RwLock<HashMap<KeyDigest, Arc<KeyEntry>>>,
     tenants: RwLock<HashMap<TenantId, Arc<TenantEntry>>>,
     integrations: RwLock<HashMap<IntegrationId, Arc<Integration>>>,
@@ -199,6 +210,7 @@ impl Directory {
     pub(crate) fn new(sharing: Sharing) -> Self {
         Self {
             sharing,
+            prices: ArcSwap::default(),
             keys: RwLock::default(),
             tenants: RwLock::default(),
             integrations: RwLock::default(),
@@ -251,7 +263,7 @@ impl Directory {
         self.keys.write().retain(|_, one| one.key.id != id);
     }
 
-    /// Forgets a deleted tenant with its keys.
+    /// Forgets a deleted tenant with its keys, its integrations and its prices.
     pub fn remove_tenant(&self, id: &TenantId) {
         if let Some(tenant) = self.tenants.write().remove(id) {
             tenant.is_suspended.store(true, Ordering::Relaxed);
@@ -259,6 +271,10 @@ impl Directory {
         self.keys
             .write()
             .retain(|_, one| one.key.tenant_id.as_ref() != Some(id));
+        self.integrations
+            .write()
+            .retain(|_, one| one.tenant_id != *id);
+        self.put_prices(Some(id), PriceOverrides::default());
     }
 
     /// Every integration.
@@ -274,6 +290,37 @@ impl Directory {
         keys.values()
             .filter_map(|one| Some((one.key.id, one.last_used_at()?)))
             .collect()
+    }
+
+    /// The price that was set for a model: by its tenant, else for the whole installation.
+    #[must_use]
+    pub fn set_price(
+        &self,
+        tenant: &TenantId,
+        provider: CusProviderType,
+        model: &str,
+    ) -> Option<Arc<ModelPrices>> {
+        let prices = self.prices.load();
+        let own = prices.tenants.get(tenant);
+        own.and_then(|own| own.find(provider, model))
+            .or_else(|| prices.installation.find(provider, model))
+            .map(Arc::clone)
+    }
+
+    /// Takes in the prices of a tenant, or of the whole installation.
+    pub fn put_prices(&self, tenant: Option<&TenantId>, prices: PriceOverrides) {
+        let prices = Arc::new(prices);
+        self.prices.rcu(|all| {
+            let mut all = SetPrices::clone(all);
+            match tenant {
+                None => all.installation = Arc::clone(&prices),
+                Some(tenant) if prices.is_empty() => drop(all.tenants.remove(tenant)),
+                Some(tenant) => {
+                    all.tenants.insert(tenant.clone(), Arc::clone(&prices));
+                }
+            }
+            all
+        });
     }
 
     /// Takes in a new or changed tenant.
@@ -293,8 +340,12 @@ impl Directory {
         if tenant.is_none() && key.role != Role::Operator {
             return;
         }
-        let last_used_minute = AtomicI64::new(0);
-        self.keys.write().insert(
+        let mut keys = self.keys.write();
+        let used = keys
+            .get(&digest)
+            .map_or(0, |known| known.last_used_minute.load(Ordering::Relaxed));
+        let last_used_minute = AtomicI64::new(used);
+        keys.insert(
             digest,
             Arc::new(KeyEntry {
                 key,

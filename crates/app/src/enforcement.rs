@@ -9,9 +9,10 @@ use std::sync::Arc;
 use tollgate_core::hold::Ask;
 use tollgate_core::price::{ModelPrices, WorstCase};
 use tollgate_core::tokens::TOKENS_MAX;
-use tollgate_core::{IntegrationId, Nanos, TenantId, TokenClass, TokenUsage};
+use tollgate_core::{IntegrationId, Nanos, TokenClass, TokenUsage};
 
 use crate::app::App;
+use crate::context::Context;
 use crate::directory::Integration;
 use crate::error::AppError;
 
@@ -33,14 +34,16 @@ pub struct Estimate {
 }
 
 impl App {
-    /// The tenant's integration of that id, if it has a living one.
+    /// The integration of that id, if the asker's tenant has a living one and the asker's key may
+    /// see it.
     pub(crate) fn integration_of(
         &self,
-        tenant: &TenantId,
+        context: &Context,
         id: IntegrationId,
     ) -> Option<Arc<Integration>> {
+        context.must_see(id).ok()?;
         let known = self.directory().integration(id);
-        known.filter(|known| known.tenant_id == *tenant)
+        known.filter(|known| Some(&known.tenant_id) == context.tenant.as_ref())
     }
 
     /// What an estimate asks of the limits of an integration.

@@ -90,6 +90,23 @@ impl AppError {
                 "tenant_exists",
                 "a tenant of that id exists: choose another",
             ),
+            Conflict::TenantDeleted => (
+                "tenant_deleted",
+                "a tenant of that id was deleted; its ledger and its audit trail keep the id: choose another",
+            ),
+            Conflict::KeyEnded => (
+                "key_ended",
+                "this key was revoked or has expired, so nothing can take its place: create a new one",
+            ),
+            Conflict::KeyReplaced => (
+                "key_replaced",
+                "this key was rotated before: its `replaced_by` names the key to rotate",
+            ),
+            Conflict::LastOperatorKey => (
+                "last_operator_key",
+                "this is the last operator key that works, and without one nobody can operate this \
+                 installation: create another first, or rotate this one",
+            ),
             Conflict::IntegrationNameTaken => (
                 "integration_name_taken",
                 "an integration of that name exists: choose another name",

@@ -41,9 +41,10 @@ impl App {
         &self,
         context: &Context,
         ask: PageAsk,
-        filter: IntegrationFilter,
+        mut filter: IntegrationFilter,
     ) -> Result<Page<ShownIntegration>, AppError> {
         context.must_be_allowed(Permission::ReadIntegrations)?;
+        filter.id = context.restricted_to(filter.id)?;
         let page = self
             .store
             .tenant(context.tenant()?)
@@ -141,6 +142,7 @@ impl App {
         context: &Context,
         id: IntegrationId,
     ) -> Result<CusIntegration, AppError> {
+        context.must_see(id)?;
         let record = self
             .store
             .tenant(context.tenant()?)

@@ -1,10 +1,13 @@
 //! Access keys: what callers present. Each is shown once, when it is made.
 
-use jiff::Timestamp;
-use tollgate_core::access::AccessKey;
+use std::collections::HashMap;
+
+use jiff::{SignedDuration, Timestamp};
+use tollgate_core::access::{AccessKey, KeyStatus};
 use tollgate_core::page::{Page, PageAsk};
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::{IntegrationId, KeyId, TenantId};
+use tollgate_store::KeyRotation;
 use tollgate_vault::MintedKey;
 
 use crate::app::App;
@@ -12,6 +15,8 @@ use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
 use crate::tenants::as_json;
+
+pub use tollgate_store::KeyFilter;
 
 /// A key that is to be made.
 #[derive(Debug, Clone)]
@@ -35,39 +40,107 @@ pub struct CreatedKey {
     pub secret: MintedKey,
 }
 
+/// How a key is to be replaced.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rotation {
+    /// How long the old key works on, in seconds: 0 to 30 days, a day if nobody says.
+    pub overlap_seconds: Option<i64>,
+    /// When the new key stops working. If nobody says, it lives as long as the old one was to; if
+    /// it is said that it never does, it never does.
+    pub expires_at: Option<Option<Timestamp>>,
+}
+
+/// The longest overlap, in seconds.
+const OVERLAP_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
+
+/// The overlap when nobody says, in seconds.
+const OVERLAP_SECONDS_DEFAULT: i64 = 24 * 60 * 60;
+
+impl Rotation {
+    fn overlap(self) -> Result<i64, AppError> {
+        let seconds = self.overlap_seconds.unwrap_or(OVERLAP_SECONDS_DEFAULT);
+        if (0..=OVERLAP_SECONDS_MAX).contains(&seconds) {
+            return Ok(seconds);
+        }
+        Err(AppError::Invalid {
+            field: "overlap_seconds",
+            reason: format!("give 0 to {OVERLAP_SECONDS_MAX} seconds, which are 30 days"),
+        })
+    }
+
+    fn expiry(self, old: &AccessKey, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
+        if let Some(asked) = self.expires_at {
+            not_past(asked, now)?;
+            return Ok(asked);
+        }
+        let life = old
+            .expires_at
+            .map(|expires_at| expires_at.duration_since(old.created_at));
+        Ok(life.map(|life| after(now, life)))
+    }
+}
+
+fn after(now: Timestamp, span: SignedDuration) -> Timestamp {
+    now.saturating_add(span).unwrap_or(Timestamp::MAX)
+}
+
+fn not_past(expires_at: Option<Timestamp>, now: Timestamp) -> Result<(), AppError> {
+    if expires_at.is_none_or(|expires_at| expires_at > now) {
+        return Ok(());
+    }
+    Err(AppError::Invalid {
+        field: "expires_at",
+        reason: "that time has passed: give one to come, or none".to_owned(),
+    })
+}
+
+/// A key as it is at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownKey {
+    /// What is kept of it.
+    pub key: AccessKey,
+    /// Whether it works then.
+    pub status: KeyStatus,
+}
+
+impl ShownKey {
+    /// A key as it is at `now`.
+    #[must_use]
+    pub fn at(key: AccessKey, now: Timestamp) -> Self {
+        let status = key.status(now);
+        Self { key, status }
+    }
+}
+
 impl App {
     /// The keys of the context's tenant, newest first; an operator who names no tenant gets the
-    /// operator keys, all on one page.
+    /// operator keys.
     pub async fn list_keys(
         &self,
         context: &Context,
         ask: PageAsk,
+        filter: KeyFilter,
     ) -> Result<Page<AccessKey>, AppError> {
         context.must_be_allowed(Permission::ManageKeys)?;
-        if let Some(tenant) = &context.tenant {
-            return Ok(self.store.tenant(tenant).list_keys(ask).await?);
+        let mut page = if let Some(tenant) = &context.tenant {
+            self.store.tenant(tenant).list_keys(ask, filter).await?
+        } else {
+            context.must_be_allowed(Permission::ManageTenants)?;
+            let operator = self.store.operator();
+            operator.list_operator_keys(ask, filter).await?
+        };
+        let used: HashMap<_, _> = self.directory().used_keys().into_iter().collect();
+        for key in &mut page.rows {
+            key.last_used_at = key.last_used_at.max(used.get(&key.id).copied());
         }
-        context.must_be_allowed(Permission::ManageTenants)?;
-        Ok(Page {
-            rows: self.store.operator().list_operator_keys().await?,
-            next: None,
-        })
+        Ok(page)
     }
 
     /// Makes a key. Only an operator makes operator keys, and those belong to no tenant.
     pub async fn create_key(&self, context: &Context, new: NewKey) -> Result<CreatedKey, AppError> {
         context.must_be_allowed(Permission::ManageKeys)?;
         check_name(&new.name)?;
-        if new
-            .expires_at
-            .is_some_and(|expires_at| expires_at <= context.now.wall)
-        {
-            let reason = "that time has passed: give one to come, or none".to_owned();
-            return Err(AppError::Invalid {
-                field: "expires_at",
-                reason,
-            });
-        }
+        not_past(new.expires_at, context.now.wall)?;
         let tenant = self.tenant_of_new_key(context, &new).await?;
         let secret = self.ring.mint(new.role)?;
         let key = AccessKey {
@@ -81,6 +154,8 @@ impl App {
             expires_at: new.expires_at,
             revoked_at: None,
             last_used_at: None,
+            rotated_from: None,
+            replaced_by: None,
         };
         let mut audit = context.audit("key.create", format!("key/{}", key.id));
         audit.after = Some(as_json(&key));
@@ -102,18 +177,66 @@ impl App {
         Ok(CreatedKey { key, secret })
     }
 
-    /// One key, without its secret.
+    /// One key, without its secret. Its last use is what this node knows, or was written down.
     pub async fn get_key(&self, context: &Context, id: KeyId) -> Result<AccessKey, AppError> {
         context.must_be_allowed(Permission::ManageKeys)?;
-        if let Some(tenant) = &context.tenant {
-            let key = self.store.tenant(tenant).get_key(id).await;
-            return key.map_err(|error| AppError::from(error).naming("key"));
-        }
-        context.must_be_allowed(Permission::ManageTenants)?;
-        let keys = self.store.operator().list_operator_keys().await?;
-        keys.into_iter()
-            .find(|key| key.id == id)
-            .ok_or(AppError::NotFound("key"))
+        let found = if let Some(tenant) = &context.tenant {
+            self.store.tenant(tenant).get_key(id).await
+        } else {
+            context.must_be_allowed(Permission::ManageTenants)?;
+            self.store.operator().get_operator_key(id).await
+        };
+        let mut key = found.map_err(|error| AppError::from(error).naming("key"))?;
+        let mut used = self.directory().used_keys().into_iter();
+        let here = used.find(|(used, _)| *used == id).map(|(_, at)| at);
+        key.last_used_at = key.last_used_at.max(here);
+        Ok(key)
+    }
+
+    /// Puts a new key in the place of one that works: with its name, its role and its binding. The
+    /// old one works on for the overlap, and stops at once where there is none.
+    pub async fn rotate_key(
+        &self,
+        context: &Context,
+        id: KeyId,
+        rotation: Rotation,
+    ) -> Result<CreatedKey, AppError> {
+        let before = self.get_key(context, id).await?;
+        context.must_match(&before)?;
+        let now = context.now.wall;
+        let until = after(now, SignedDuration::from_secs(rotation.overlap()?));
+        let secret = self.ring.mint(before.role)?;
+        let key = AccessKey {
+            id: KeyId::generate(),
+            prefix: secret.prefix().to_owned(),
+            created_at: now,
+            expires_at: rotation.expiry(&before, now)?,
+            last_used_at: None,
+            rotated_from: Some(id),
+            replaced_by: None,
+            revoked_at: None,
+            ..before.clone()
+        };
+        let mut audit = context.audit("key.rotate", format!("key/{id}"));
+        audit.before = Some(as_json(&before));
+        audit.after = Some(as_json(&key));
+        let change = KeyRotation {
+            old: id,
+            until,
+            new: key.clone(),
+            digest: secret.digest(),
+        };
+        let rotated = match &context.tenant {
+            Some(tenant) => self.store.tenant(tenant).rotate_key(change, audit).await,
+            None => {
+                let operator = self.store.operator();
+                operator.rotate_operator_key(change, audit).await
+            }
+        };
+        rotated.map_err(|error| AppError::from(error).naming("key"))?;
+        self.refresh_key(id).await?;
+        self.refresh_key(key.id).await?;
+        Ok(CreatedKey { key, secret })
     }
 
     /// Ends a key for good; in force on this node when it returns. Again, it changes nothing.
@@ -145,8 +268,17 @@ impl App {
         context: &Context,
         new: &NewKey,
     ) -> Result<Option<TenantId>, AppError> {
+        let invalid = |field, reason: &str| AppError::Invalid {
+            field,
+            reason: reason.to_owned(),
+        };
         if new.role != Role::Operator {
             let tenant = context.tenant()?;
+            if new.role == Role::Admin && new.integration_id.is_some() {
+                let reason = "an admin key manages the whole tenant, its keys too, so it cannot be \
+                              bound to one integration: leave it out, or make a viewer or a caller";
+                return Err(invalid("integration_id", reason));
+            }
             if let Some(id) = new.integration_id {
                 let integration = self.store.tenant(tenant).get_integration(id).await;
                 integration.map_err(|error| AppError::from(error).naming("integration"))?;
@@ -154,10 +286,6 @@ impl App {
             return Ok(Some(tenant.clone()));
         }
         context.must_be_allowed(Permission::ManageTenants)?;
-        let invalid = |field, reason: &str| AppError::Invalid {
-            field,
-            reason: reason.to_owned(),
-        };
         if context.tenant.is_some() {
             let reason = "an operator key belongs to no tenant: leave x-tollgate-tenant out";
             return Err(invalid("role", reason));

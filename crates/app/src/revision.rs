@@ -14,6 +14,7 @@ use tollgate_core::tenant::Tenant;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::integrations::ShownIntegration;
+use crate::keys::ShownKey;
 use crate::tenants::as_json;
 
 /// One state of a thing, as text `<edited>-<shown>` in hexadecimal digits.
@@ -122,6 +123,17 @@ impl Revised for AccessKey {
             ..self.clone()
         };
         Revision::of(hash_of(&as_json(&kept)), &as_json(self))
+    }
+}
+
+impl Revised for ShownKey {
+    /// What a key is changes with time alone, too.
+    fn revision(&self) -> Revision {
+        let shown = format!("{} {}", self.status.as_str(), as_json(&self.key));
+        Revision {
+            shown: hash_of(&shown),
+            ..self.key.revision()
+        }
     }
 }
 

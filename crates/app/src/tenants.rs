@@ -4,7 +4,7 @@ use tollgate_core::TenantId;
 use tollgate_core::audit::AuditEntry;
 use tollgate_core::page::{Page, PageAsk};
 use tollgate_core::role::Permission;
-use tollgate_core::tenant::{Tenant, TenantStatus};
+use tollgate_core::tenant::{Tenant, TenantErasure, TenantStatus};
 use tollgate_store::{Conflict, StoreError};
 
 use crate::app::App;
@@ -32,14 +32,15 @@ pub struct TenantChange {
 }
 
 impl App {
-    /// The tenants, newest first.
+    /// The tenants, newest first; only those of a status, if one is given.
     pub async fn list_tenants(
         &self,
         context: &Context,
         ask: PageAsk,
+        status: Option<TenantStatus>,
     ) -> Result<Page<Tenant>, AppError> {
         context.must_be_allowed(Permission::ManageTenants)?;
-        Ok(self.store.operator().list_tenants(ask).await?)
+        Ok(self.store.operator().list_tenants(ask, status).await?)
     }
 
     /// Makes a tenant; a conflict when its id is taken, also by a deleted one.
@@ -114,6 +115,24 @@ impl App {
         };
         self.refresh_tenant(id).await?;
         Ok(tenant)
+    }
+
+    /// Deletes a tenant for good: its keys are revoked, its integrations deleted, the sealed bytes of
+    /// all its credentials erased. Its ledger and its audit trail stay, and its id is never given
+    /// again. In force on this node when it returns.
+    pub async fn delete_tenant(
+        &self,
+        context: &Context,
+        id: &TenantId,
+    ) -> Result<TenantErasure, AppError> {
+        let before = self.get_tenant(context, id).await?;
+        context.must_match(&before)?;
+        let mut audit = operator_audit(context, "tenant.delete", id);
+        audit.before = Some(as_json(&before));
+        let erased = self.store.operator().delete_tenant(id, audit).await;
+        let erased = erased.map_err(|error| AppError::from(error).naming("tenant"))?;
+        self.refresh_tenant(id).await?;
+        Ok(erased)
     }
 
     /// Whether there is such a tenant, suspended or not: asked before an operator acts on one.

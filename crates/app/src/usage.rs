@@ -75,6 +75,7 @@ impl App {
         integration: Option<IntegrationId>,
     ) -> Result<UsageSummary, AppError> {
         let store = self.store.tenant(context.may_read_usage()?);
+        let integration = context.restricted_to(integration)?;
         self.settle_books().await;
         Ok(store.usage_summary(days.from, days.to, integration).await?)
     }
@@ -84,9 +85,10 @@ impl App {
         &self,
         context: &Context,
         ask: PageAsk,
-        filter: UsageFilter,
+        mut filter: UsageFilter,
     ) -> Result<Page<UsageRow>, AppError> {
         let store = self.store.tenant(context.may_read_usage()?);
+        filter.integration = context.restricted_to(filter.integration)?;
         self.settle_books().await;
         Ok(store.usage_history(ask, filter).await?)
     }
@@ -99,6 +101,7 @@ impl App {
         integration: Option<IntegrationId>,
     ) -> Result<Vec<DailyRow>, AppError> {
         let store = self.store.tenant(context.may_read_usage()?);
+        let integration = context.restricted_to(integration)?;
         self.settle_books().await;
         Ok(store.usage_daily(days.from, days.to, integration).await?)
     }

@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod catalogue;
+pub mod overrides;
 
 use std::sync::Arc;
 
@@ -49,6 +50,25 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// The name of the price of the request itself.
+    pub const REQUEST: &'static str = "request";
+
+    /// Every price by the name of its class, as it was set: nothing where a class has none of its own.
+    #[must_use]
+    pub const fn named(&self) -> [(&'static str, Option<i64>); 9] {
+        [
+            ("input", Some(self.input)),
+            ("output", Some(self.output)),
+            ("cached_input", self.cached_input),
+            ("cache_write", self.cache_write),
+            ("cache_write_hour", self.cache_write_hour),
+            ("audio_input", self.audio_input),
+            ("reasoning", self.reasoning),
+            ("audio_output", self.audio_output),
+            (Self::REQUEST, Some(self.request)),
+        ]
+    }
+
     /// The price of a million tokens of `class`, in nano-dollars.
     #[must_use]
     pub fn of(&self, class: TokenClass) -> i64 {

@@ -48,3 +48,14 @@ pub struct Tenant {
     /// When it was last changed.
     pub updated_at: Timestamp,
 }
+
+/// What went with a deleted tenant; its ledger and its audit trail stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantErasure {
+    /// Keys that worked until then.
+    pub keys_revoked: u64,
+    /// Integrations that lived until then.
+    pub integrations_deleted: u64,
+    /// Credentials whose sealed bytes were erased, whatever their version.
+    pub credentials_erased: u64,
+}

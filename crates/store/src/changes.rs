@@ -3,6 +3,7 @@
 use cus_models::CusIntegration;
 use tollgate_core::TenantId;
 use tollgate_core::access::{AccessKey, KeyDigest};
+use tollgate_core::price::overrides::PriceOverride;
 use tollgate_core::tenant::Tenant;
 
 use crate::OperatorStore;
@@ -10,7 +11,7 @@ use crate::credentials::CredentialRow;
 use crate::engine::{Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::value::Place;
-use crate::{integrations, keys, news, tenants};
+use crate::{integrations, keys, news, prices, tenants};
 
 /// Everything live at one moment.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Directory {
     pub tenants: Vec<Tenant>,
     /// Integrations that were not deleted, each with its current credential.
     pub integrations: Vec<(CusIntegration, Option<CredentialRow>)>,
+    /// Prices that were set, each with its tenant; none stands for the whole installation.
+    pub prices: Vec<(Option<TenantId>, PriceOverride)>,
     /// The last change that is in it: ask for the changes since.
     pub change: i64,
 }
@@ -41,7 +44,7 @@ pub struct Change {
 /// What kind of thing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChangeKind {
-    /// A tenant, with all that is its.
+    /// A tenant, with all that is its, its prices too. The empty id stands for what is the whole installation's.
     Tenant,
     /// An access key.
     Key,
@@ -62,6 +65,7 @@ impl OperatorStore {
                     keys: keys::live(work).await?,
                     tenants: tenants::living(work).await?,
                     integrations: integrations::living(work).await?,
+                    prices: prices::all(work).await?,
                 })
             })
         })

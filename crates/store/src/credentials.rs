@@ -128,6 +128,21 @@ pub(crate) async fn retire(
     work.execute(update).await.map(drop)
 }
 
+/// Takes the sealed bytes of all of a tenant's credentials out of the database, of every version; how many had some.
+pub(crate) async fn erase_all(
+    work: &mut Work,
+    tenant: &TenantId,
+    at: Timestamp,
+) -> Result<u64, StoreError> {
+    let update = "UPDATE credentials SET retired_at = COALESCE(retired_at, $2), sealed = $3 \
+                  WHERE tenant_id = $1 AND length(sealed) > 0";
+    let update = sql(update)
+        .bind(tenant.as_str())
+        .bind(micros(at))
+        .bind(Vec::new());
+    work.execute(update).await
+}
+
 #[derive(sqlx::FromRow)]
 pub(crate) struct Row {
     id: String,

@@ -80,6 +80,8 @@ pub(crate) enum Purpose {
     Snapshot,
     /// A change of the control plane: one at a time.
     Change,
+    /// A change that takes secrets out of the database: what they stood on is overwritten too, as far as the engine can.
+    Erase,
     /// A change of the books: on PostgreSQL connections of its own, so that it never waits for others.
     Book,
 }
@@ -146,6 +148,7 @@ impl Engine {
         };
         let mut work = Work {
             link,
+            purpose,
             is_open: false,
             statements: Arc::clone(&self.statements),
             audit: self.audit.clone(),
@@ -154,7 +157,7 @@ impl Engine {
             work.is_open = true; // from here on a connection that is dropped early is closed
             work.execute(sql(begin)).await?;
         }
-        if purpose == Purpose::Change && work.is_postgres() {
+        if matches!(purpose, Purpose::Change | Purpose::Erase) && work.is_postgres() {
             work.execute(postgres::lock_changes()).await?;
         }
         Ok(work)
@@ -181,6 +184,7 @@ impl Engine {
 /// undoes everything, and does not go back to the pool.
 pub(crate) struct Work {
     link: Link,
+    purpose: Purpose,
     is_open: bool,
     statements: Arc<AtomicU64>,
     audit: AuditSeal,
@@ -196,6 +200,9 @@ impl Work {
             Ok(value) => {
                 self.execute(sql("COMMIT")).await?;
                 self.is_open = false;
+                if self.purpose == Purpose::Erase {
+                    self.overwrite().await;
+                }
                 Ok(value)
             }
             Err(error) => {
@@ -203,6 +210,22 @@ impl Work {
                 self.is_open = self.execute(sql("ROLLBACK")).await.is_err();
                 Err(error)
             }
+        }
+    }
+
+    /// Empties SQLite's log, which still has the pages as they were. What is erased is erased: this
+    /// only keeps it from being found in the files, and is made up for by the next one if it fails.
+    async fn overwrite(&mut self) {
+        if self.is_postgres() {
+            return;
+        }
+        let emptied = self
+            .fetch_one::<(i64, i64, i64)>(sql("PRAGMA wal_checkpoint(TRUNCATE)"))
+            .await;
+        match emptied {
+            Ok((0, _, _)) => {}
+            Ok(_) => tracing::warn!("the database's log is in use and was not emptied"),
+            Err(error) => tracing::warn!(%error, "the database's log could not be emptied"),
         }
     }
 

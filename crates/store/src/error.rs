@@ -93,12 +93,24 @@ pub enum StoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Conflict {
-    /// The tenant's id was used before.
-    #[error("a tenant with this id exists or existed")]
+    /// Another tenant has the id.
+    #[error("a tenant with this id exists")]
     TenantExists,
+    /// The tenant's id was used before.
+    #[error("a tenant with this id was deleted")]
+    TenantDeleted,
     /// The key's id or digest was used before.
     #[error("this access key exists already")]
     KeyExists,
+    /// The key has ended, so nothing can take its place.
+    #[error("this access key was revoked or has expired")]
+    KeyEnded,
+    /// The key was rotated before.
+    #[error("this access key was replaced already")]
+    KeyReplaced,
+    /// Without the key nobody could operate the installation.
+    #[error("this is the last operator key that works")]
+    LastOperatorKey,
     /// The integration's id was used before.
     #[error("an integration with this id exists or existed")]
     IntegrationExists,

@@ -24,6 +24,8 @@ pub struct IntegrationFilter {
     pub status: Option<CusIntegrationStatus>,
     /// Only those of this provider.
     pub provider_type: Option<CusProviderType>,
+    /// Only this one.
+    pub id: Option<IntegrationId>,
 }
 
 /// A change of an integration that was read before.
@@ -78,6 +80,9 @@ impl TenantStore {
                 .push(" AND provider_type = ")
                 .value(provider_type.as_str());
         }
+        if let Some(id) = filter.id {
+            statement = statement.push(" AND id = ").value(id.to_string());
+        }
         let statement = newest_first(statement, &ask, "id");
         let found: Vec<Row> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
@@ -115,7 +120,11 @@ impl TenantStore {
     ) -> Result<CusIntegration, StoreError> {
         let id = self.own(&change.integration)?;
         let tenant = self.tenant.clone();
-        self.perform(Purpose::Change, move |work| {
+        let purpose = match change.credential {
+            Some(_) => Purpose::Erase,
+            None => Purpose::Change,
+        };
+        self.perform(purpose, move |work| {
             Box::pin(async move {
                 let changed = update(work, &tenant, id, change, audit.at).await?;
                 record(work, id, &tenant, &audit).await?;
@@ -135,7 +144,7 @@ impl TenantStore {
         audit: AuditEntry,
     ) -> Result<(), StoreError> {
         let tenant = self.tenant.clone();
-        self.perform(Purpose::Change, move |work| {
+        self.perform(Purpose::Erase, move |work| {
             Box::pin(async move {
                 if let Some(expected) = expected {
                     unchanged(work, &tenant, id, expected).await?;
@@ -236,26 +245,16 @@ pub(crate) async fn living(
         .collect()
 }
 
-/// Deletes every integration of a tenant.
+/// Deletes every integration of a tenant; how many lived.
 pub(crate) async fn delete_all(
     work: &mut Work,
     tenant: &TenantId,
     at: Timestamp,
-) -> Result<(), StoreError> {
-    let erase = "UPDATE credentials SET retired_at = $2, sealed = $3 \
-                 WHERE tenant_id = $1 AND retired_at IS NULL";
-    work.execute(
-        sql(erase)
-            .bind(tenant.as_str())
-            .bind(micros(at))
-            .bind(Vec::new()),
-    )
-    .await?;
+) -> Result<u64, StoreError> {
     let delete = "UPDATE cus_integrations SET deleted_at = $2, updated_at = $2 \
                   WHERE tenant_id = $1 AND deleted_at IS NULL";
     work.execute(sql(delete).bind(tenant.as_str()).bind(micros(at)))
         .await
-        .map(drop)
 }
 
 async fn update(

@@ -1,26 +1,53 @@
 //! Access keys: kept without the key itself, found by its digest, revoked and never deleted.
 
+mod change;
+mod row;
+
 use jiff::Timestamp;
-use tollgate_core::access::{AccessKey, KeyDigest};
+use tollgate_core::access::{AccessKey, KeyDigest, KeyStatus};
 use tollgate_core::audit::AuditEntry;
-use tollgate_core::page::{Cursor, Page, PageAsk};
+use tollgate_core::page::{Page, PageAsk};
+use tollgate_core::role::Role;
 use tollgate_core::{KeyId, TenantId};
 
-use crate::changes::{self, ChangeKind};
+use self::change::{create, keep_an_operator, revoke, rotate};
+use self::row::Row;
 use crate::engine::{Purpose, Statement, Work, sql};
-use crate::error::{Conflict, StoreError};
+use crate::error::StoreError;
 use crate::page::{newest_first, page};
-use crate::value::{Place, micros, storable};
-use crate::{OperatorStore, TenantStore, audit, integrations, tenants};
+use crate::value::micros;
+use crate::{OperatorStore, TenantStore};
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, tenant_id, name, role, integration_id, prefix, digest, created_at, expires_at, ",
-            "revoked_at, last_used_at FROM access_keys ",
+            "revoked_at, last_used_at, rotated_from, replaced_by FROM access_keys ",
             $rest
         )
     };
+}
+
+/// Which keys of a list; nothing means all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyFilter {
+    /// Only those of this role.
+    pub role: Option<Role>,
+    /// Only those that have this status at a time.
+    pub status: Option<(KeyStatus, Timestamp)>,
+}
+
+/// A key that takes the place of another.
+#[derive(Debug, Clone)]
+pub struct KeyRotation {
+    /// The key that is replaced.
+    pub old: KeyId,
+    /// When it stops working, unless it does before; at once if that is not after the audit entry's time.
+    pub until: Timestamp,
+    /// What takes its place: with its name, its role and its binding.
+    pub new: AccessKey,
+    /// By which the new key is found.
+    pub digest: KeyDigest,
 }
 
 impl TenantStore {
@@ -38,23 +65,25 @@ impl TenantStore {
         }
         let key = key.clone();
         self.perform(Purpose::Change, move |work| {
-            Box::pin(async move { insert(work, &key, digest, &audit).await })
+            Box::pin(async move { create(work, &key, digest, &audit).await })
         })
         .await
     }
 
     /// The tenant's keys, newest first, also those that were revoked.
-    pub async fn list_keys(&self, ask: PageAsk) -> Result<Page<AccessKey>, StoreError> {
+    pub async fn list_keys(
+        &self,
+        ask: PageAsk,
+        filter: KeyFilter,
+    ) -> Result<Page<AccessKey>, StoreError> {
         let own = sql(select!("WHERE tenant_id = $1")).bind(self.tenant.as_str());
-        let statement = newest_first(own, &ask, "id");
+        let statement = newest_first(filter.of(own), &ask, "id");
         let found: Vec<Row> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        let cursor = |row: &Row| Cursor {
-            at_micros: row.created_at,
-            id: row.id.clone(),
-        };
-        page(found, &ask, cursor, |row| row.read().map(|(_, key)| key))
+        page(found, &ask, Row::cursor, |row| {
+            row.read().map(|(_, key)| key)
+        })
     }
 
     /// One of the tenant's keys.
@@ -73,9 +102,22 @@ impl TenantStore {
 
     /// Revokes a key at the time of the audit entry; one that was revoked keeps its first time.
     pub async fn revoke_key(&self, id: KeyId, audit: AuditEntry) -> Result<AccessKey, StoreError> {
-        let owner = Some(self.tenant.clone());
+        let tenant = self.tenant.clone();
         self.perform(Purpose::Change, move |work| {
-            Box::pin(async move { revoke(work, owner.as_ref(), id, &audit).await })
+            Box::pin(async move { revoke(work, Some(&tenant), id, &audit).await })
+        })
+        .await
+    }
+
+    /// Puts a new key in the place of one that works. Gives the key that is replaced, as it is then.
+    pub async fn rotate_key(
+        &self,
+        rotation: KeyRotation,
+        audit: AuditEntry,
+    ) -> Result<AccessKey, StoreError> {
+        let tenant = self.tenant.clone();
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { rotate(work, Some(&tenant), rotation, &audit).await })
         })
         .await
     }
@@ -96,32 +138,64 @@ impl OperatorStore {
         }
         let key = key.clone();
         self.perform(Purpose::Change, move |work| {
-            Box::pin(async move { insert(work, &key, digest, &audit).await })
+            Box::pin(async move { create(work, &key, digest, &audit).await })
         })
         .await
     }
 
-    /// Every operator key, newest first, also those that were revoked.
-    pub async fn list_operator_keys(&self) -> Result<Vec<AccessKey>, StoreError> {
-        let statement = sql(select!(
-            "WHERE tenant_id IS NULL ORDER BY created_at DESC, id DESC"
-        ));
-        let rows: Vec<Row> = self
+    /// The operator keys, newest first, also those that were revoked.
+    pub async fn list_operator_keys(
+        &self,
+        ask: PageAsk,
+        filter: KeyFilter,
+    ) -> Result<Page<AccessKey>, StoreError> {
+        let own = sql(select!("WHERE tenant_id IS NULL"));
+        let statement = newest_first(filter.of(own), &ask, "id");
+        let found: Vec<Row> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
-        rows.into_iter()
-            .map(|row| row.read().map(|(_, key)| key))
-            .collect()
+        page(found, &ask, Row::cursor, |row| {
+            row.read().map(|(_, key)| key)
+        })
     }
 
-    /// Revokes an operator key at the time of the audit entry.
+    /// One of the operator keys.
+    pub async fn get_operator_key(&self, id: KeyId) -> Result<AccessKey, StoreError> {
+        let statement = of_owner(None, id);
+        let found: Option<Row> = self
+            .perform(Purpose::Read, |work| {
+                Box::pin(work.fetch_optional(statement))
+            })
+            .await?;
+        found
+            .ok_or(StoreError::NotFound)?
+            .read()
+            .map(|(_, key)| key)
+    }
+
+    /// Revokes an operator key at the time of the audit entry; a conflict if none would work then.
     pub async fn revoke_operator_key(
         &self,
         id: KeyId,
         audit: AuditEntry,
     ) -> Result<AccessKey, StoreError> {
         self.perform(Purpose::Change, move |work| {
-            Box::pin(async move { revoke(work, None, id, &audit).await })
+            Box::pin(async move {
+                keep_an_operator(work, id, audit.at).await?;
+                revoke(work, None, id, &audit).await
+            })
+        })
+        .await
+    }
+
+    /// Puts a new operator key in the place of one that works.
+    pub async fn rotate_operator_key(
+        &self,
+        rotation: KeyRotation,
+        audit: AuditEntry,
+    ) -> Result<AccessKey, StoreError> {
+        self.perform(Purpose::Change, move |work| {
+            Box::pin(async move { rotate(work, None, rotation, &audit).await })
         })
         .await
     }
@@ -163,78 +237,16 @@ pub(crate) async fn live(work: &mut Work) -> Result<Vec<(KeyDigest, AccessKey)>,
     rows.into_iter().map(Row::read).collect()
 }
 
-/// Revokes every key of a tenant.
+/// Revokes every key of a tenant; how many were not.
 pub(crate) async fn revoke_all(
     work: &mut Work,
     tenant: &TenantId,
     at: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let update =
         "UPDATE access_keys SET revoked_at = $2 WHERE tenant_id = $1 AND revoked_at IS NULL";
     work.execute(sql(update).bind(tenant.as_str()).bind(micros(at)))
         .await
-        .map(drop)
-}
-
-async fn insert(
-    work: &mut Work,
-    key: &AccessKey,
-    digest: KeyDigest,
-    audit: &AuditEntry,
-) -> Result<(), StoreError> {
-    if let Some(tenant) = &key.tenant_id {
-        tenants::require(work, tenant).await?;
-        if let Some(bound) = key.integration_id {
-            integrations::require(work, tenant, bound).await?;
-        }
-    }
-    let insert = "INSERT INTO access_keys (id, tenant_id, name, role, integration_id, prefix, digest, \
-                  created_at, expires_at, revoked_at, last_used_at) \
-                  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-    let insert = sql(insert)
-        .bind(key.id.to_string())
-        .bind(key.tenant_id.as_ref().map(ToString::to_string))
-        .bind(storable(&key.name))
-        .bind(key.role.as_str())
-        .bind(key.integration_id.map(|id| id.to_string()))
-        .bind(key.prefix.as_str())
-        .bind(digest.0.to_vec())
-        .bind(micros(key.created_at))
-        .bind(key.expires_at.map(micros))
-        .bind(key.revoked_at.map(micros))
-        .bind(key.last_used_at.map(micros));
-    let inserted = work.execute(insert).await;
-    inserted.map_err(|error| error.named(Conflict::KeyExists))?;
-    record(work, key.id, key.tenant_id.as_ref(), audit).await
-}
-
-async fn revoke(
-    work: &mut Work,
-    owner: Option<&TenantId>,
-    id: KeyId,
-    audit: &AuditEntry,
-) -> Result<AccessKey, StoreError> {
-    let found: Option<Row> = work.fetch_optional(of_owner(owner, id).locking()).await?;
-    let (_, mut key) = found.ok_or(StoreError::NotFound)?.read()?;
-    if key.revoked_at.is_some() {
-        return Ok(key);
-    }
-    let update = "UPDATE access_keys SET revoked_at = $2 WHERE id = $1";
-    work.execute(sql(update).bind(id.to_string()).bind(micros(audit.at)))
-        .await?;
-    record(work, id, owner, audit).await?;
-    key.revoked_at = Some(audit.at);
-    Ok(key)
-}
-
-async fn record(
-    work: &mut Work,
-    id: KeyId,
-    tenant: Option<&TenantId>,
-    audit: &AuditEntry,
-) -> Result<(), StoreError> {
-    audit::record(work, audit).await?;
-    changes::record(work, ChangeKind::Key, &id.to_string(), tenant).await
 }
 
 fn of_owner(owner: Option<&TenantId>, id: KeyId) -> Statement {
@@ -245,40 +257,28 @@ fn of_owner(owner: Option<&TenantId>, id: KeyId) -> Statement {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: String,
-    tenant_id: Option<String>,
-    name: String,
-    role: String,
-    integration_id: Option<String>,
-    prefix: String,
-    digest: Vec<u8>,
-    created_at: i64,
-    expires_at: Option<i64>,
-    revoked_at: Option<i64>,
-    last_used_at: Option<i64>,
-}
-
-impl Row {
-    fn read(self) -> Result<(KeyDigest, AccessKey), StoreError> {
-        let place = Place {
-            table: "access_keys",
-            row: &self.id,
+impl KeyFilter {
+    fn of(self, mut statement: Statement) -> Statement {
+        if let Some(role) = self.role {
+            statement = statement.push(" AND role = ").value(role.as_str());
+        }
+        let Some((status, at)) = self.status else {
+            return statement;
         };
-        let digest = place.known("digest", self.digest.as_slice().try_into().ok())?;
-        let key = AccessKey {
-            id: place.text("id", &self.id)?,
-            tenant_id: place.maybe_text("tenant_id", self.tenant_id.as_deref())?,
-            role: place.text("role", &self.role)?,
-            integration_id: place.maybe_text("integration_id", self.integration_id.as_deref())?,
-            created_at: place.time("created_at", self.created_at)?,
-            expires_at: place.maybe_time("expires_at", self.expires_at)?,
-            revoked_at: place.maybe_time("revoked_at", self.revoked_at)?,
-            last_used_at: place.maybe_time("last_used_at", self.last_used_at)?,
-            name: self.name,
-            prefix: self.prefix,
+        let replaced = match status {
+            KeyStatus::Revoked => return statement.push(" AND revoked_at IS NOT NULL"),
+            KeyStatus::Expired => {
+                return statement
+                    .push(" AND revoked_at IS NULL AND expires_at <= ")
+                    .value(micros(at));
+            }
+            KeyStatus::Active => " AND replaced_by IS NULL",
+            KeyStatus::Rotating => " AND replaced_by IS NOT NULL",
         };
-        Ok((KeyDigest(digest), key))
+        statement
+            .push(" AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ")
+            .value(micros(at))
+            .push(")")
+            .push(replaced)
     }
 }

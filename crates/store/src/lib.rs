@@ -24,6 +24,7 @@ mod news;
 mod nodes;
 mod page;
 mod permits;
+mod prices;
 mod rollups;
 mod tenants;
 mod usage;
@@ -45,12 +46,14 @@ use self::engine::{Engine, Purpose, Work};
 pub use self::error::{Conflict, Source, StoreError};
 pub use self::idempotency::{Begun, IdempotentRequest};
 pub use self::integrations::{IntegrationChange, IntegrationFilter};
+pub use self::keys::{KeyFilter, KeyRotation};
 pub use self::ledger::{AppendReport, Fate, LedgerStatus, Refused, ReportedEntry, Standing};
 pub use self::masterkeys::{Rewrapped, SealedRow};
 pub use self::migrate::{AppliedMigration, MigrationStatus, PendingMigration};
 pub use self::news::{Listener, News};
 pub use self::nodes::NodeRow;
 pub use self::permits::PermitDraw;
+pub use self::prices::UnpricedModel;
 pub use self::rollups::RebuildReport;
 pub use self::usage::{
     DailyRow, IntegrationUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,

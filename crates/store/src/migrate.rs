@@ -59,6 +59,12 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0002_reports.sql"),
     },
     Migration {
+        version: 4,
+        name: "tenancy",
+        sqlite: include_str!("../migrations/sqlite/0004_tenancy.sql"),
+        postgres: include_str!("../migrations/postgres/0004_tenancy.sql"),
+    },
+    Migration {
         version: 5,
         name: "idempotency",
         sqlite: include_str!("../migrations/sqlite/0005_idempotency.sql"),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tollgate_core::TenantId;
 use tollgate_core::audit::AuditEntry;
 use tollgate_core::page::{Cursor, Page, PageAsk};
-use tollgate_core::tenant::{Tenant, TenantStatus};
+use tollgate_core::tenant::{Tenant, TenantErasure, TenantStatus};
 
 use crate::OperatorStore;
 use crate::changes::{self, ChangeKind};
@@ -12,7 +12,7 @@ use crate::engine::{Purpose, Statement, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::page::{newest_first, page};
 use crate::value::{Place, micros, storable};
-use crate::{audit, integrations, keys};
+use crate::{audit, credentials, integrations, keys, prices};
 
 const SELECT: &str =
     "SELECT id, name, status, created_at, updated_at FROM tenants WHERE deleted_at IS NULL";
@@ -27,6 +27,7 @@ impl OperatorStore {
         let tenant = tenant.clone();
         self.perform(Purpose::Change, move |work| {
             Box::pin(async move {
+                refuse_used_id(work, &tenant.id).await?;
                 let insert = "INSERT INTO tenants (id, name, status, created_at, updated_at) \
                                   VALUES ($1, $2, $3, $4, $5)";
                 let insert = sql(insert)
@@ -44,9 +45,17 @@ impl OperatorStore {
         .await
     }
 
-    /// Living tenants, newest first.
-    pub async fn list_tenants(&self, ask: PageAsk) -> Result<Page<Tenant>, StoreError> {
-        let statement = newest_first(sql(SELECT), &ask, "id");
+    /// Living tenants, newest first; only those of a status, if one is given.
+    pub async fn list_tenants(
+        &self,
+        ask: PageAsk,
+        status: Option<TenantStatus>,
+    ) -> Result<Page<Tenant>, StoreError> {
+        let mut statement = sql(SELECT);
+        if let Some(status) = status {
+            statement = statement.push(" AND status = ").value(status.as_str());
+        }
+        let statement = newest_first(statement, &ask, "id");
         let found: Vec<Row> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;
@@ -107,10 +116,15 @@ impl OperatorStore {
         .await
     }
 
-    /// Deletes a tenant: its keys are revoked, its integrations deleted, its ledger and audit trail kept.
-    pub async fn delete_tenant(&self, id: &TenantId, audit: AuditEntry) -> Result<(), StoreError> {
+    /// Deletes a tenant: its keys are revoked, its integrations deleted, the sealed bytes of all its credentials erased,
+    /// its ledger and audit trail kept. What went with it stands in the audit entry as what is after.
+    pub async fn delete_tenant(
+        &self,
+        id: &TenantId,
+        mut audit: AuditEntry,
+    ) -> Result<TenantErasure, StoreError> {
         let id = id.clone();
-        self.perform(Purpose::Change, move |work| {
+        self.perform(Purpose::Erase, move |work| {
             Box::pin(async move {
                 let update = "UPDATE tenants SET deleted_at = $2, updated_at = $2 \
                                   WHERE id = $1 AND deleted_at IS NULL";
@@ -118,9 +132,15 @@ impl OperatorStore {
                 if work.execute(update).await? == 0 {
                     return Err(StoreError::NotFound);
                 }
-                keys::revoke_all(work, &id, audit.at).await?;
-                integrations::delete_all(work, &id, audit.at).await?;
-                record(work, &id, &audit).await
+                let erasure = TenantErasure {
+                    keys_revoked: keys::revoke_all(work, &id, audit.at).await?,
+                    integrations_deleted: integrations::delete_all(work, &id, audit.at).await?,
+                    credentials_erased: credentials::erase_all(work, &id, audit.at).await?,
+                };
+                prices::remove_all(work, &id).await?;
+                audit.after = serde_json::to_string(&erasure).ok();
+                record(work, &id, &audit).await?;
+                Ok(erasure)
             })
         })
         .await
@@ -130,6 +150,16 @@ impl OperatorStore {
 async fn record(work: &mut Work, id: &TenantId, audit: &AuditEntry) -> Result<(), StoreError> {
     audit::record(work, audit).await?;
     changes::record(work, ChangeKind::Tenant, id.as_str(), Some(id)).await
+}
+
+/// Refuses an id that a tenant has, or had: what the books and the audit trail say of it stays true.
+async fn refuse_used_id(work: &mut Work, id: &TenantId) -> Result<(), StoreError> {
+    let select = sql("SELECT deleted_at FROM tenants WHERE id = $1").bind(id.as_str());
+    match work.fetch_optional::<(Option<i64>,)>(select).await? {
+        None => Ok(()),
+        Some((None,)) => Err(Conflict::TenantExists.into()),
+        Some((Some(_),)) => Err(Conflict::TenantDeleted.into()),
+    }
 }
 
 fn one(id: &TenantId) -> Statement {

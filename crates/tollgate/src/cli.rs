@@ -38,9 +38,9 @@ pub enum Command {
     Serve(serve::Args),
     /// Make the settings' file, the master key file and the first operator key, where missing
     Init(init::Args),
-    /// Tenants: list create get suspend resume
+    /// Tenants: list create get suspend resume delete
     Tenant(Noun<tenant::Verb>),
-    /// Access keys: list create get revoke
+    /// Access keys: list create get rotate revoke
     Key(Noun<key::Verb>),
     /// Integrations: list create get update enable disable delete limits
     Integration(Noun<integration::Verb>),

@@ -15,6 +15,8 @@ pub mod serve;
 pub mod tenant;
 pub mod usage;
 
+use std::io::{self, IsTerminal as _};
+
 use serde_json::Value;
 
 use crate::cli::{Command, Form};
@@ -96,6 +98,23 @@ fn show(answer: &Answer, form: Form, shown: Shown<'_>) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Goes on only if the same text is typed; where nobody can type, `--yes` has to say it.
+fn confirm(text: &str) -> Result<(), Failure> {
+    let unasked = "this cannot be undone: give --yes to do it without being asked";
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(unasked));
+    }
+    output::say(format_args!("type {text} to go on:"));
+    let mut typed = String::new();
+    io::stdin().read_line(&mut typed)?;
+    if typed.trim() == text {
+        return Ok(());
+    }
+    Err(Failure::plain(
+        "that is something else: nothing was changed",
+    ))
 }
 
 /// Which page of a list.

@@ -17,7 +17,7 @@ use tollgate_core::clock::{Clock, SystemClock};
 use tollgate_core::page::PageAsk;
 use tollgate_core::price::book::PriceBook;
 use tollgate_gateway::{Metrics, Server};
-use tollgate_store::{AuditSeal, OpenStore, Store, StoreError};
+use tollgate_store::{AuditSeal, KeyFilter, OpenStore, Store, StoreError};
 use tollgate_vault::KeyRing;
 
 use crate::admin::Admin;
@@ -203,10 +203,11 @@ pub async fn is_store_in_use(settings: &Settings) -> Result<bool, Failure> {
             Err(StoreError::NoAuditKey) => return Ok(true),
             done => drop(done?),
         }
-        if !operator.list_operator_keys().await?.is_empty() {
+        let keys = operator.list_operator_keys(PageAsk::default(), KeyFilter::default());
+        if !keys.await?.rows.is_empty() {
             return Ok(true);
         }
-        let tenants = operator.list_tenants(PageAsk::default()).await?;
+        let tenants = operator.list_tenants(PageAsk::default(), None).await?;
         Ok(!tenants.rows.is_empty())
     };
     let found: Result<bool, StoreError> = found.await;

@@ -4,10 +4,11 @@ pub(crate) mod create;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod revoke;
+pub(crate) mod rotate;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tollgate_core::access::AccessKey;
+use tollgate_app::keys::ShownKey;
 use utoipa::ToSchema;
 
 /// An access key, without the key itself.
@@ -27,6 +28,9 @@ pub(crate) struct KeyBody {
     /// The only integration that it may use, if it is bound to one.
     #[schema(format = Uuid)]
     integration_id: Option<String>,
+    /// Whether it works: `rotating` keys do until the overlap with the key that replaces them is over.
+    #[schema(schema_with = crate::openapi::key_status)]
+    status: &'static str,
     /// Its first characters, to recognize it by.
     prefix: String,
     /// When it was made.
@@ -35,13 +39,21 @@ pub(crate) struct KeyBody {
     expires_at: Option<Timestamp>,
     /// When it was revoked, if it was.
     revoked_at: Option<Timestamp>,
-    /// When it was last used, to the minute; written down twice a minute.
+    /// When it was last used, to the minute; on other nodes half a minute ago or more.
     last_used_at: Option<Timestamp>,
+    /// The key that it was made to replace, if it was.
+    #[schema(format = Uuid)]
+    rotated_from: Option<String>,
+    /// The key that replaces it, if one does.
+    #[schema(format = Uuid)]
+    replaced_by: Option<String>,
 }
 
-impl From<AccessKey> for KeyBody {
-    fn from(key: AccessKey) -> Self {
+impl From<ShownKey> for KeyBody {
+    fn from(shown: ShownKey) -> Self {
+        let ShownKey { key, status } = shown;
         Self {
+            status: status.as_str(),
             id: key.id.to_string(),
             tenant_id: key.tenant_id.map(String::from),
             name: key.name,
@@ -52,6 +64,8 @@ impl From<AccessKey> for KeyBody {
             expires_at: key.expires_at,
             revoked_at: key.revoked_at,
             last_used_at: key.last_used_at,
+            rotated_from: key.rotated_from.map(|id| id.to_string()),
+            replaced_by: key.replaced_by.map(|id| id.to_string()),
         }
     }
 }

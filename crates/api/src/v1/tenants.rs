@@ -1,6 +1,7 @@
 //! Tenants, as the control plane shows them.
 
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod list;
 pub(crate) mod update;

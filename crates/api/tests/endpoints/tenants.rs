@@ -119,3 +119,78 @@ async fn a_suspended_tenants_keys_are_refused_at_once_until_it_is_resumed() {
     );
     client.world.close().await;
 }
+
+#[tokio::test]
+async fn a_deleted_tenant_is_refused_at_once_and_never_comes_back() {
+    let client = Client::start().await;
+    let id = client.world.integration(&client.acme, "Production").await;
+    client
+        .world
+        .call(id, tollgate_core::TokenUsage::plain(1_000, 500))
+        .await;
+    let path = "/api/v1/tenants/acme";
+    let delete = || client.operator("DELETE", path).send();
+    client
+        .admin("DELETE", path)
+        .send()
+        .await
+        .problem(403, "permission_denied");
+    let erased = delete().await.json_of(200);
+    assert_eq!(
+        erased,
+        json!({ "id": "acme", "keys_revoked": 3, "integrations_deleted": 1, "credentials_erased": 1 })
+    );
+    for key in [&client.admin, &client.viewer, &client.caller] {
+        let asked = client.ask("GET", "/api/v1/integrations").key(key);
+        asked.send().await.problem(401, "invalid_api_key");
+    }
+    assert!(client.world.app.directory().integration(id).is_none());
+    assert!(client.world.app.directory().integrations().is_empty());
+    delete().await.problem(404, "not_found");
+    client
+        .operator("GET", path)
+        .send()
+        .await
+        .problem(404, "not_found");
+    let asked = client.operator("GET", "/api/v1/keys").tenant("acme");
+    asked.send().await.problem(404, "not_found");
+    let list = client.operator("GET", "/api/v1/tenants").send().await;
+    assert_eq!(list.json_of(200)["data"].as_array().map(Vec::len), Some(1));
+    let body = json!({ "id": "acme", "name": "Again" });
+    let again = client
+        .operator("POST", "/api/v1/tenants")
+        .json(&body)
+        .send();
+    again.await.problem(409, "tenant_deleted");
+    // What was booked stays, and so does what was done.
+    let status = client.operator("GET", "/api/v1/ledger/status").send().await;
+    assert_eq!(status.json_of(200)["ledger"]["rows"], 1);
+    assert!(!client.world.audit(Some(&client.acme)).await.is_empty());
+    let trail = client.world.audit(None).await;
+    assert_eq!(trail[0].action, "tenant.delete");
+    assert!(trail[0].before.as_deref().unwrap().contains("acme"));
+    assert_eq!(
+        trail[0].after.as_deref(),
+        Some(r#"{"keys_revoked":3,"integrations_deleted":1,"credentials_erased":1}"#)
+    );
+    client.world.close().await;
+}
+
+#[tokio::test]
+async fn tenants_are_listed_by_status() {
+    let client = Client::start().await;
+    let body = json!({ "status": "suspended" });
+    let patch = client.operator("PATCH", "/api/v1/tenants/acme").json(&body);
+    patch.send().await.json_of(200);
+    for (status, id) in [("suspended", "acme"), ("active", "globex")] {
+        let list = client.operator("GET", &format!("/api/v1/tenants?status={status}"));
+        let list = list.send().await.json_of(200);
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(1));
+        assert_eq!(list["data"][0]["id"], id);
+    }
+    let unknown = client
+        .operator("GET", "/api/v1/tenants?status=deleted")
+        .send();
+    unknown.await.problem(400, "invalid_query");
+    client.world.close().await;
+}

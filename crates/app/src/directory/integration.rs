@@ -129,7 +129,9 @@ impl Snapshot {
     /// The price that the integration itself sets for a model.
     #[must_use]
     pub fn own_prices(&self, model: &str) -> Option<Arc<ModelPrices>> {
-        self.prices.get(model).map(Arc::clone)
+        let exact = self.prices.get(model).map(Arc::clone);
+        // Another case, or a dated snapshot: looked for only where there are prices at all.
+        exact.or_else(|| prices_from_config(&self.config, model))
     }
 
     /// The master key that the credential is sealed under; none where it is not sealed here.

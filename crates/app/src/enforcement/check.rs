@@ -76,7 +76,7 @@ impl App {
         for question in questions {
             let known = question
                 .integration
-                .and_then(|id| self.integration_of(tenant, id));
+                .and_then(|id| self.integration_of(context, id));
             let Some(known) = known else {
                 let outcome = Outcome::Refused(Refusal::plain(ReasonCode::IntegrationNotFound));
                 checks.push(Check {

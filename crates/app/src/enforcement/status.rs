@@ -51,7 +51,8 @@ impl App {
         id: IntegrationId,
     ) -> Result<EnforcementStatus, AppError> {
         context.must_be_allowed(Permission::Call)?;
-        let known = self.integration_of(context.tenant()?, id);
+        context.tenant()?;
+        let known = self.integration_of(context, id);
         let known = known.ok_or(AppError::NotFound("integration"))?;
         Ok(self.status_of(&known).await)
     }
@@ -66,12 +67,15 @@ impl App {
         context.must_be_allowed(Permission::Call)?;
         let tenant = context.tenant()?;
         let store = self.store.tenant(tenant);
-        let page = store.list_integrations(ask, IntegrationFilter::default());
-        let page = page.await?;
+        let filter = IntegrationFilter {
+            id: context.bound_to,
+            ..IntegrationFilter::default()
+        };
+        let page = store.list_integrations(ask, filter).await?;
         let mut rows = Vec::with_capacity(page.rows.len());
         for record in page.rows {
             let id = record.id.parse().map_err(AppError::internal)?;
-            if let Some(known) = self.integration_of(tenant, id) {
+            if let Some(known) = self.integration_of(context, id) {
                 rows.push(self.status_of(&known).await);
             }
         }

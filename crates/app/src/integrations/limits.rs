@@ -38,6 +38,7 @@ impl App {
         id: IntegrationId,
     ) -> Result<IntegrationLimits, AppError> {
         context.must_be_allowed(Permission::ReadIntegrations)?;
+        context.must_see(id)?;
         let store = self.store.tenant(context.tenant()?);
         let record = store.get_integration(id).await;
         let record = record.map_err(|error| AppError::from(error).naming("integration"))?;

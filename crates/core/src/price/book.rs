@@ -1,9 +1,9 @@
 //! The price book: what a model costs at a provider at a time.
 //!
-//! Prices that an operator sets win over the bundled list; prices in an integration's own
-//! configuration ([`prices_from_config`]) win over both, which the caller asks first.
+//! Prices that a tenant or the operator sets ([`super::overrides`]) win over this list; prices in an
+//! integration's own configuration ([`prices_from_config`]) win over all, which the caller asks first.
 
-mod name;
+pub(super) mod name;
 mod shelf;
 
 use std::sync::{Arc, LazyLock};
@@ -11,14 +11,12 @@ use std::sync::{Arc, LazyLock};
 use cus_models::CusProviderType;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use serde::Serialize;
 
-use self::shelf::{Entry, Shelf};
+use self::shelf::{Found, Shelf};
+use super::ModelPrices;
 use super::catalogue::{Catalogue, CatalogueError, is_negative};
-use super::{ModelPrices, Rates, Tier};
 use crate::config::IntegrationConfig;
-
-/// The version that a row shows when its price was set by the operator.
-pub const OPERATOR: &str = "operator";
 
 /// The version that a row shows when its price came from its integration's configuration.
 pub const INTEGRATION: &str = "integration";
@@ -31,25 +29,29 @@ pub struct PriceBook {
     shelves: Vec<Shelf>,
 }
 
-/// Prices that the operator sets for a model and for its dated snapshots.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PriceOverride {
-    /// Who serves the model.
-    pub provider: CusProviderType,
-    /// The model's name, in any case.
-    pub model: String,
-    /// Its prices.
-    pub rates: Rates,
-    /// Its prices for long requests.
-    pub tiers: Vec<Tier>,
+/// How the name of a model led to its price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchedBy {
+    /// It is the very name that the price is for.
+    Name,
+    /// It is a dated snapshot, or the latest, of the model that the price is for.
+    Snapshot,
+    /// It fits a rule of the bundled list about the beginning, the end or a part of a name.
+    Rule,
 }
 
-/// An override that no call may be charged at.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the price of `{model}` is negative: give prices of zero or more nano-dollars")]
-pub struct NegativePrice {
-    /// The model that it was given for.
-    pub model: String,
+/// A price of the bundled list, and how it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quote {
+    /// Whose list it stands in: for Azure's models that may be the maker's.
+    pub provider: CusProviderType,
+    /// What the list calls the model.
+    pub model: Arc<str>,
+    /// How the name led there.
+    pub by: MatchedBy,
+    /// The prices.
+    pub prices: Arc<ModelPrices>,
 }
 
 impl PriceBook {
@@ -84,47 +86,11 @@ impl PriceBook {
         self.dated
     }
 
-    /// The same book with prices of the operator's, which win over it. A later override of a model
-    /// replaces an earlier one; an override of a family covers its dated snapshots too.
-    pub fn with_overrides(
-        mut self,
-        overrides: impl IntoIterator<Item = PriceOverride>,
-    ) -> Result<Self, NegativePrice> {
-        let version: Arc<str> = OPERATOR.into();
-        for PriceOverride {
-            provider,
-            model,
-            rates,
-            mut tiers,
-        } in overrides
-        {
-            if is_negative(&rates) || tiers.iter().any(|tier| is_negative(&tier.rates)) {
-                return Err(NegativePrice { model });
-            }
-            tiers.sort_by_key(|tier| tier.above_input_tokens);
-            let version = Arc::clone(&version);
-            let prices = Arc::new(ModelPrices {
-                version,
-                rates,
-                tiers,
-                output_tokens_max: None,
-            });
-            let of_provider = self
-                .shelves
-                .iter_mut()
-                .filter(|shelf| shelf.provider() == provider);
-            for shelf in of_provider {
-                shelf.set(&model, Arc::clone(&prices));
-            }
-        }
-        Ok(self)
-    }
-
     /// What a model costs at a provider at a time; none when nobody says.
     ///
-    /// In this order: an override, the exact name at the provider, the exact name where the
-    /// provider's own list is thin (Azure sells the models of others at their prices), the longest
-    /// rule of the list that fits the name, a dated snapshot as its family.
+    /// In this order: the exact name at the provider, the exact name where the provider's own list
+    /// is thin (Azure sells the models of others at their prices), the longest rule of the list that
+    /// fits the name, a dated snapshot as its family.
     #[must_use]
     pub fn find(
         &self,
@@ -132,12 +98,31 @@ impl PriceBook {
         model: &str,
         at: Timestamp,
     ) -> Option<Arc<ModelPrices>> {
-        let folded = name::folded(model);
-        let name = folded.as_ref();
+        let (_, found) = self.look_up(provider, &name::folded(model))?;
+        found.entry.at(at).map(Arc::clone)
+    }
+
+    /// The same, with how it was found.
+    #[must_use]
+    pub fn quote(&self, provider: CusProviderType, model: &str, at: Timestamp) -> Option<Quote> {
+        let (shelf, found) = self.look_up(provider, &name::folded(model))?;
+        Some(Quote {
+            provider: shelf.provider(),
+            model: Arc::clone(found.entry.model()),
+            by: found.by,
+            prices: found.entry.at(at).map(Arc::clone)?,
+        })
+    }
+
+    /// Every model of the list with its provider, in the order of the list.
+    pub fn models(&self) -> impl Iterator<Item = (CusProviderType, &Arc<str>)> {
+        self.shelves
+            .iter()
+            .flat_map(|shelf| shelf.models().map(|model| (shelf.provider(), model)))
+    }
+
+    fn look_up(&self, provider: CusProviderType, name: &str) -> Option<(&Shelf, Found<'_>)> {
         let own = self.shelf(provider)?;
-        if let Some(prices) = own.overridden(name) {
-            return Some(Arc::clone(prices));
-        }
         let chain = || {
             let others = own
                 .fallbacks()
@@ -145,11 +130,11 @@ impl PriceBook {
                 .filter_map(|other| self.shelf(*other));
             std::iter::once(own).chain(others)
         };
+        let exact = |shelf| Shelf::exact(shelf, name).map(|entry| (shelf, Found::by_name(entry)));
+        let nearest = |shelf| Shelf::nearest(shelf, name).map(|found| (shelf, found));
         chain()
-            .find_map(|shelf| shelf.exact(name))
-            .or_else(|| chain().find_map(|shelf| shelf.nearest(name)))
-            .and_then(|entry: &Entry| entry.at(at))
-            .map(Arc::clone)
+            .find_map(exact)
+            .or_else(|| chain().find_map(nearest))
     }
 
     fn shelf(&self, provider: CusProviderType) -> Option<&Shelf> {

@@ -64,7 +64,7 @@ impl Pools {
         purpose: Purpose,
     ) -> Result<PoolConnection<Postgres>, StoreError> {
         let pool = match purpose {
-            Purpose::Read | Purpose::Snapshot | Purpose::Change => &self.shared,
+            Purpose::Read | Purpose::Snapshot | Purpose::Change | Purpose::Erase => &self.shared,
             Purpose::Book => &self.books,
         };
         pool.acquire().await.map_err(from_driver)
@@ -141,7 +141,9 @@ pub(super) const fn begin(purpose: Purpose) -> Option<&'static str> {
     match purpose {
         Purpose::Read => None,
         Purpose::Snapshot => Some("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"),
-        Purpose::Change | Purpose::Book => Some("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        Purpose::Change | Purpose::Erase | Purpose::Book => {
+            Some("BEGIN ISOLATION LEVEL READ COMMITTED")
+        }
     }
 }
 

@@ -57,7 +57,9 @@ pub(super) async fn open(path: &str) -> Result<Pools, StoreError> {
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", "4000");
+        .pragma("wal_autocheckpoint", "4000")
+        // What is deleted or replaced is overwritten: an erased credential is not left in the file.
+        .pragma("secure_delete", "on");
     let writer = pool(1).connect_with(writer).await.map_err(from_driver)?;
     let readers = pool(READERS).connect_lazy_with(options.pragma("query_only", "on"));
     Ok(Pools {
@@ -106,7 +108,7 @@ impl Pools {
     ) -> Result<PoolConnection<Sqlite>, StoreError> {
         let pool = match purpose {
             Purpose::Read | Purpose::Snapshot => &self.readers,
-            Purpose::Change | Purpose::Book => &self.writer,
+            Purpose::Change | Purpose::Erase | Purpose::Book => &self.writer,
         };
         pool.acquire().await.map_err(from_driver)
     }
@@ -123,7 +125,7 @@ pub(super) const fn begin(purpose: Purpose) -> Option<&'static str> {
     match purpose {
         Purpose::Read => None,
         Purpose::Snapshot => Some("BEGIN DEFERRED"),
-        Purpose::Change | Purpose::Book => Some("BEGIN IMMEDIATE"),
+        Purpose::Change | Purpose::Erase | Purpose::Book => Some("BEGIN IMMEDIATE"),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value, Work};
 use crate::error::StoreError;
 use crate::value::{Place, micros};
-use crate::{allowances, balances, rollups};
+use crate::{allowances, balances, prices, rollups};
 
 /// Books a batch and tells the fate of each entry given, in their order.
 pub(super) async fn append(
@@ -37,6 +37,7 @@ pub(super) async fn append(
     if !fresh.is_empty() {
         let mut books = open(work, &fresh).await?;
         let mut rows = Vec::with_capacity(fresh.len());
+        let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
         for (prepared, fate) in intake.firsts.iter().zip(&mut fates) {
             if fate.is_some() {
@@ -45,6 +46,7 @@ pub(super) async fn append(
             *fate = Some(match books.post(prepared) {
                 Ok(cents) => {
                     rows.push(prepared.row(cents, node, now));
+                    booked.push(&prepared.entry);
                     Held::New(prepared.standing(cents))
                 }
                 Err(reason) => {
@@ -58,6 +60,7 @@ pub(super) async fn append(
         balances::write(work, &books).await?;
         allowances::settle(work, &books, node).await?;
         rollups::write(work, &books, now).await?;
+        prices::note_unpriced(work, booked.into_iter()).await?;
     }
     Ok(told(intake, &fates))
 }

@@ -5,7 +5,7 @@ use std::future::Future;
 use tollgate_core::page::PageAsk;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{IntegrationId, Nanos, TenantId};
-use tollgate_store::{AuditFilter, Conflict, StoreError};
+use tollgate_store::{AuditFilter, Conflict, KeyFilter, StoreError};
 
 use crate::integrations::credential;
 use crate::world::{World, audit, call, id_of, moment};
@@ -64,16 +64,14 @@ pub(crate) async fn a_caller_who_goes_away_leaves_nothing_half_done(world: &Worl
     }
     let status = operator.ledger_status().await.unwrap();
     assert_eq!((status.rows, status.cost), (1_200, Nanos::new(1_200_000)));
-    let whole = PageAsk {
+    let all = PageAsk {
         rows: 200,
         after: None,
     };
-    let keys = world.tenant(&acme).list_keys(whole.clone()).await.unwrap();
-    let trail = world
-        .tenant(&acme)
-        .list_audit(whole, AuditFilter::default())
-        .await
-        .unwrap();
+    let store = world.tenant(&acme);
+    let keys = store.list_keys(all.clone(), KeyFilter::default()).await;
+    let keys = keys.unwrap();
+    let trail = store.list_audit(all, AuditFilter::default()).await.unwrap();
     let noted = trail
         .rows
         .iter()

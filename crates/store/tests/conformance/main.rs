@@ -50,6 +50,7 @@ conformance! {
         a_tenants_id_is_never_given_twice
         tenants_are_listed_newest_first_in_pages
         deleting_a_tenant_takes_its_keys_and_integrations_and_leaves_its_ledger
+        a_deleted_tenants_credentials_are_in_no_row_and_in_no_file
         each_change_is_written_in_the_audit_trail_with_a_number_of_its_own;
     keys:
         a_key_is_found_by_its_tenant_alone
@@ -57,6 +58,9 @@ conformance! {
         two_keys_cannot_have_one_digest
         a_key_needs_a_living_tenant_and_is_bound_to_its_own_integrations
         a_keys_last_use_only_moves_forward
+        a_rotated_key_works_on_for_the_overlap_and_points_to_the_new_one
+        what_cannot_be_replaced_is_not_rotated
+        keys_are_filtered_by_role_and_by_status_at_a_time
         operator_keys_belong_to_no_tenant;
     integrations:
         an_integration_comes_back_as_it_was_given

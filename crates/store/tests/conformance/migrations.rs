@@ -66,7 +66,10 @@ pub(crate) async fn a_changed_migration_is_refused(world: &World) {
 
 pub(crate) async fn an_unmigrated_database_says_so(world: &World) {
     let empty = World::create_empty(world.kind).await;
-    let listed = empty.operator().list_tenants(PageAsk::default()).await;
+    let listed = empty
+        .operator()
+        .list_tenants(PageAsk::default(), None)
+        .await;
     assert!(matches!(listed, Err(StoreError::NotMigrated)));
 }
 
@@ -117,7 +120,7 @@ fn a_database_in_memory_serves_writers_and_readers_alike() {
         assert!(
             store
                 .operator()
-                .list_tenants(PageAsk::default())
+                .list_tenants(PageAsk::default(), None)
                 .await
                 .unwrap()
                 .rows

@@ -26,7 +26,7 @@ pub(crate) struct World {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     pub(crate) store: Store,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 /// Runs a test in a world of its own; at its end the books must balance.
@@ -68,7 +68,7 @@ impl World {
             kind,
             url,
             store,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -132,6 +132,17 @@ impl World {
                 done.map(|done| done.rows_affected())
                     .map_err(|error| error.to_string())
             }
+        }
+    }
+
+    /// What the files of the database hold; nothing where it is not ours to look into.
+    pub(crate) fn files(&self) -> Vec<Vec<u8>> {
+        match self.kind {
+            Kind::Sqlite => std::fs::read_dir(self.folder.path())
+                .unwrap()
+                .map(|file| std::fs::read(file.unwrap().path()).unwrap())
+                .collect(),
+            Kind::Postgres => Vec::new(),
         }
     }
 

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tollgate_app::keys::NewKey;
+use tollgate_app::keys::{KeyFilter, NewKey};
 use tollgate_app::revision::Precondition;
 use tollgate_app::{App, Context};
+use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Actor;
 use tollgate_core::page::PageAsk;
 use tollgate_core::role::Role;
@@ -168,10 +169,15 @@ async fn set_up_store(settings: &mut Settings, ring: KeyRing) -> Result<Option<S
 /// Makes the first operator key; none when a live one is there.
 async fn first_operator_key(app: &App) -> Result<Option<String>, Failure> {
     let context = console(app);
-    let keys = app.list_keys(&context, PageAsk::default()).await;
-    let keys = keys.map_err(|error| wire::of_app(&error))?;
-    if keys.rows.iter().any(|key| key.is_live(context.now.wall)) {
-        return Ok(None);
+    for status in [KeyStatus::Active, KeyStatus::Rotating] {
+        let filter = KeyFilter {
+            status: Some((status, context.now.wall)),
+            ..KeyFilter::default()
+        };
+        let keys = app.list_keys(&context, PageAsk::default(), filter).await;
+        if !keys.map_err(|error| wire::of_app(&error))?.rows.is_empty() {
+            return Ok(None);
+        }
     }
     let new = NewKey {
         name: "first operator".to_owned(),

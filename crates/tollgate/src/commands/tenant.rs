@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Paging, Shown, show};
+use super::{Paging, Shown, confirm, show};
 use crate::cli::Noun;
 use crate::client::{Client, encoded, query};
-use crate::output::{Column, Failure};
+use crate::output::{self, Column, Failure};
 
 const PATH: &str = "/api/v1/tenants";
 
@@ -20,7 +20,14 @@ const COLUMNS: [Column; 4] = [
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// The tenants, newest first
-    List(Paging),
+    List {
+        /// Only those with this status
+        #[arg(long, value_parser = ["active", "suspended"])]
+        status: Option<String>,
+        /// Which page
+        #[command(flatten)]
+        paging: Paging,
+    },
     /// Make a tenant
     Create {
         /// What people call it
@@ -44,16 +51,24 @@ pub enum Verb {
         /// The tenant's id
         id: String,
     },
+    /// Delete a tenant for good, with its keys, integrations and credentials; its ledger stays
+    Delete {
+        /// The tenant's id
+        id: String,
+        /// Do not ask first
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Does it.
 pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     let client = Client::new(&noun.remote)?;
     let answer = match &noun.verb {
-        Verb::List(paging) => {
-            let answer = client
-                .get(&format!("{PATH}{}", query(&paging.parameters())))
-                .await?;
+        Verb::List { status, paging } => {
+            let [limit, cursor] = paging.parameters();
+            let parameters = query(&[("status", status.clone()), limit, cursor]);
+            let answer = client.get(&format!("{PATH}{parameters}")).await?;
             return show(&answer, noun.form, Shown::List(&COLUMNS));
         }
         Verb::Create { name, id } => {
@@ -73,6 +88,20 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
             client
                 .patch(&one(id), &json!({ "status": "active" }))
                 .await?
+        }
+        Verb::Delete { id, yes } => {
+            let found = client.get(&one(id)).await?;
+            if !yes {
+                let name = found.json["name"].as_str().unwrap_or_default();
+                output::say(format_args!(
+                    "this deletes the tenant {id} ({name}) for good: its keys stop working, its integrations and \
+                     credentials are erased and cannot be brought back; its ledger and its audit trail stay"
+                ));
+                confirm(id)?;
+            }
+            let answer = client.delete(&one(id)).await?;
+            output::say("deleted");
+            answer
         }
     };
     show(&answer, noun.form, Shown::Card)

@@ -43,6 +43,7 @@ pub(crate) async fn handle(
     let filter = IntegrationFilter {
         status: parameter("status", asked.status.as_deref(), statuses)?,
         provider_type: parameter("provider_type", asked.provider_type.as_deref(), types)?,
+        id: None,
     };
     let ask = page::asked(asked.limit.as_deref(), asked.cursor.as_deref())?;
     let page = api.app.list_integrations(&context, ask, filter).await?;

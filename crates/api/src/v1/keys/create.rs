@@ -4,7 +4,7 @@ use axum::extract::State;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use tollgate_app::keys::NewKey;
+use tollgate_app::keys::{CreatedKey, NewKey, ShownKey};
 use tollgate_app::revision::Revised;
 use tollgate_core::IntegrationId;
 use tollgate_core::role::Role;
@@ -48,6 +48,19 @@ pub(crate) struct CreatedKeyBody {
     key: String,
 }
 
+impl CreatedKeyBody {
+    /// The one answer that shows a key.
+    pub(super) fn tagged(created: CreatedKey, now: Timestamp) -> Tagged<Self> {
+        let shown = ShownKey::at(created.key, now);
+        let revision = shown.revision();
+        let body = Self {
+            kept: shown.into(),
+            key: created.secret.reveal(),
+        };
+        Tagged::new(revision, body)
+    }
+}
+
 /// Makes a key.
 #[utoipa::path(post, path = "/api/v1/keys", operation_id = "create_key", request_body = Asked,
     responses((status = 201, description = "The key, shown once", body = CreatedKeyBody)))]
@@ -63,10 +76,8 @@ pub(crate) async fn handle(
         expires_at: asked.expires_at,
     };
     let created = api.app.create_key(&context, new).await?;
-    let revision = created.key.revision();
-    let body = CreatedKeyBody {
-        kept: created.key.into(),
-        key: created.secret.reveal(),
-    };
-    Ok((StatusCode::CREATED, Tagged::new(revision, body)))
+    Ok((
+        StatusCode::CREATED,
+        CreatedKeyBody::tagged(created, context.now.wall),
+    ))
 }

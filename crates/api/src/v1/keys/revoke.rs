@@ -1,6 +1,7 @@
 //! `DELETE /api/v1/keys/{id}`
 
 use axum::extract::State;
+use tollgate_app::keys::ShownKey;
 use tollgate_core::KeyId;
 
 use super::KeyBody;
@@ -19,5 +20,6 @@ pub(crate) async fn handle(
     Asker(context): Asker,
     Id(id): Id<KeyId>,
 ) -> Result<Tagged<KeyBody>, Problem> {
-    Ok(Tagged::of(api.app.revoke_key(&context, id).await?))
+    let key = api.app.revoke_key(&context, id).await?;
+    Ok(Tagged::of(ShownKey::at(key, context.now.wall)))
 }

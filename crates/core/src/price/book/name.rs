@@ -20,7 +20,7 @@ pub(super) enum Place {
 }
 
 /// A name in lower case; names of models are ASCII, and case in them says nothing.
-pub(super) fn folded(name: &str) -> Cow<'_, str> {
+pub(in crate::price) fn folded(name: &str) -> Cow<'_, str> {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
     } else {
@@ -30,7 +30,7 @@ pub(super) fn folded(name: &str) -> Cow<'_, str> {
 
 /// A name in lower case and what is left of it without what says nothing about its price: at
 /// Bedrock the path, the region and the revision; everywhere the date of a snapshot and `latest`.
-pub(super) fn forms(provider: CusProviderType, name: &str) -> impl Iterator<Item = &str> {
+pub(in crate::price) fn forms(provider: CusProviderType, name: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(name), move |name| {
         let at_bedrock = (provider == CusProviderType::Bedrock)
             .then(|| {

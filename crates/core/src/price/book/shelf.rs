@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cus_models::CusProviderType;
 use jiff::Timestamp;
 
+use super::MatchedBy;
 use super::name::{self, Place};
 use crate::price::ModelPrices;
 use crate::price::catalogue::{Catalogue, CatalogueError, CatalogueModel};
@@ -13,8 +14,16 @@ use crate::price::catalogue::{Catalogue, CatalogueError, CatalogueModel};
 /// A model's prices over time.
 #[derive(Debug)]
 pub(super) struct Entry {
+    model: Arc<str>,
     /// Never empty; by rising time, the first from the beginning of time.
     eras: Vec<(Timestamp, Arc<ModelPrices>)>,
+}
+
+/// A model that was found, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Found<'s> {
+    pub(super) entry: &'s Entry,
+    pub(super) by: MatchedBy,
 }
 
 /// The models of one provider.
@@ -22,7 +31,7 @@ pub(super) struct Entry {
 pub(super) struct Shelf {
     provider: CusProviderType,
     fallbacks: Vec<CusProviderType>,
-    overrides: HashMap<Box<str>, Arc<ModelPrices>>,
+    models: Vec<Arc<Entry>>,
     exact: HashMap<Box<str>, Arc<Entry>>,
     /// The longest first, so that the first that fits is the best.
     rules: Vec<Rule>,
@@ -47,8 +56,14 @@ impl Entry {
             (era.since(), Arc::new(prices))
         });
         Self {
+            model: model.model.as_str().into(),
             eras: eras.collect(),
         }
+    }
+
+    /// What the list calls the model.
+    pub(super) const fn model(&self) -> &Arc<str> {
+        &self.model
     }
 
     /// The prices that applied at a time.
@@ -58,6 +73,13 @@ impl Entry {
             .rev()
             .find(|(since, _)| *since <= at)
             .map(|(_, prices)| prices)
+    }
+}
+
+impl<'s> Found<'s> {
+    pub(super) const fn by_name(entry: &'s Entry) -> Self {
+        let by = MatchedBy::Name;
+        Self { entry, by }
     }
 }
 
@@ -78,7 +100,7 @@ impl Shelf {
         let mut shelf = Self {
             provider,
             fallbacks: catalogue.fallbacks(provider).to_vec(),
-            overrides: HashMap::new(),
+            models: models.iter().map(|(_, entry)| Arc::clone(entry)).collect(),
             exact: HashMap::new(),
             rules: Vec::new(),
         };
@@ -114,18 +136,9 @@ impl Shelf {
         &self.fallbacks
     }
 
-    /// Sets the operator's prices of a model.
-    pub(super) fn set(&mut self, model: &str, prices: Arc<ModelPrices>) {
-        self.overrides
-            .insert(model.to_ascii_lowercase().into(), prices);
-    }
-
-    /// The operator's prices of a name, or else of the family that it is a snapshot of.
-    pub(super) fn overridden(&self, name: &str) -> Option<&Arc<ModelPrices>> {
-        if self.overrides.is_empty() {
-            return None;
-        }
-        name::forms(self.provider, name).find_map(|form| self.overrides.get(form))
+    /// What the list calls its models, in its order.
+    pub(super) fn models(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.models.iter().map(|entry| entry.model())
     }
 
     /// The model of exactly this name.
@@ -135,26 +148,31 @@ impl Shelf {
 
     /// The model that fits a name best: of the rules that fit and of the exact names that the
     /// name is a form of, the longest.
-    pub(super) fn nearest(&self, name: &str) -> Option<&Entry> {
-        let mut best: Option<(usize, &Entry)> = None;
+    pub(super) fn nearest(&self, name: &str) -> Option<Found<'_>> {
+        let mut best: Option<(usize, Found<'_>)> = None;
         for form in name::forms(self.provider, name) {
             // Nothing in a form is longer than the form, and forms grow shorter.
             if best.is_some_and(|(longest, _)| longest >= form.len()) {
                 break;
             }
-            let exact = self.exact(form).map(|entry| (form.len(), entry));
+            let by = MatchedBy::Snapshot;
+            let exact = self
+                .exact(form)
+                .map(|entry| (form.len(), Found { entry, by }));
+            let by = MatchedBy::Rule;
             let rule = self
                 .rules
                 .iter()
                 .find(|rule| name::fits(form, &rule.text, rule.place))
-                .map(|rule| (rule.text.len(), rule.entry.as_ref()));
-            for (length, entry) in [exact, rule].into_iter().flatten() {
+                .map(|rule| (&*rule.text, &*rule.entry))
+                .map(|(text, entry)| (text.len(), Found { entry, by }));
+            for (length, found) in [exact, rule].into_iter().flatten() {
                 if best.is_none_or(|(longest, _)| length > longest) {
-                    best = Some((length, entry));
+                    best = Some((length, found));
                 }
             }
         }
-        best.map(|(_, entry)| entry)
+        best.map(|(_, found)| found)
     }
 
     /// Adds a model's rules. The text of a rule is a name too, and so is a name with its date
