@@ -75,11 +75,12 @@ impl Plan {
         Self::quiet(engine).with("TOLLGATE__LOG__LEVEL", "trace")
     }
 
-    /// The same with the usual log: for many calls.
+    /// The same with the usual log: for many calls. Nothing is probed unless it is asked for, so that a provider gets
+    /// what the test sends and nothing else.
     pub fn quiet(engine: Engine) -> Self {
         Self {
             engine,
-            env: Vec::new(),
+            env: vec![("TOLLGATE__APP__PROBE_SECONDS".to_owned(), "0".to_owned())],
             provider: Vec::new(),
             durability: Durability::Relaxed,
         }

@@ -23,6 +23,9 @@ use crate::problem::Problem;
 /// A JSON body.
 pub(crate) struct Body<T>(pub(crate) T);
 
+/// A JSON body that may be absent; then it is as if it were an empty object.
+pub(crate) struct OptionalBody<T>(pub(crate) T);
+
 /// Query parameters.
 pub(crate) struct Params<T>(pub(crate) T);
 
@@ -38,6 +41,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|rejected| Problem::of_status(rejected.status()))?;
+        read(&bytes).map(Self)
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for OptionalBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_declared = is_json(request.headers());
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|rejected| Problem::of_status(rejected.status()))?;
+        if bytes.is_empty() {
+            return Ok(Self(T::default()));
+        }
+        if !is_declared {
+            return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
         read(&bytes).map(Self)
     }
 }

@@ -3,6 +3,7 @@
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
 use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Tampering;
+use tollgate_core::health::Cause;
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::usage::Origin;
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
@@ -134,6 +135,25 @@ pub(crate) fn integration_status() -> Object {
 
 pub(crate) fn health_state() -> Object {
     one_of(CusHealthState::ALL.iter().map(|one| one.as_str()))
+}
+
+/// Why an integration is not healthy, or null.
+pub(crate) fn health_cause() -> Object {
+    nullable(Cause::ALL.iter().map(|one| one.as_str()))
+}
+
+/// What a state of health rests on, or null.
+pub(crate) fn health_evidence() -> Object {
+    nullable(["probe", "traffic"])
+}
+
+/// A text that is one of a few, or null.
+fn nullable(values: impl IntoIterator<Item = &'static str>) -> Object {
+    let values = values.into_iter().map(serde_json::Value::from);
+    ObjectBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::String, Type::Null]))
+        .enum_values(Some(values.chain([serde_json::Value::Null])))
+        .build()
 }
 
 pub(crate) fn policy_result() -> Object {

@@ -117,6 +117,12 @@ impl Problem {
         }
     }
 
+    /// A field of the body that cannot be as it is.
+    fn unfit(code: &'static str, field: &'static str, reason: String) -> Self {
+        let pointer = format!("/{}", field.replace('.', "/"));
+        Self::at(StatusCode::UNPROCESSABLE_ENTITY, code, pointer, reason)
+    }
+
     /// A problem that only its status tells about.
     pub(crate) fn of_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
@@ -206,10 +212,12 @@ impl From<AppError> for Problem {
             AppError::Invalid { field, reason } if field.contains('-') => {
                 Self::header(field, &reason)
             }
-            AppError::Invalid { field, reason } => {
-                let pointer = format!("/{}", field.replace('.', "/"));
-                Self::at(StatusCode::UNPROCESSABLE_ENTITY, "invalid", pointer, reason)
-            }
+            AppError::Invalid { field, reason } => Self::unfit("invalid", field, reason),
+            AppError::Refused {
+                code,
+                field,
+                reason,
+            } => Self::unfit(code, field, reason),
             AppError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "permission_denied", detail),
             AppError::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)

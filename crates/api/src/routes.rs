@@ -68,8 +68,16 @@ const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
 const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
 
 /// The table of routes.
-#[rustfmt::skip]
 pub(crate) fn table() -> Vec<Route> {
+    [accounts(), integrations(), books()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// This node, tenants and their keys.
+#[rustfmt::skip]
+fn accounts() -> Vec<Route> {
     vec![
         route!(GET    "/livez", ANYBODY, health::live),
         route!(GET    "/readyz", ANYBODY, health::ready),
@@ -86,7 +94,13 @@ pub(crate) fn table() -> Vec<Route> {
         route!(GET    "/api/v1/keys/{id}", KEYS, v1::keys::get),
         route!(DELETE "/api/v1/keys/{id}", KEYS, v1::keys::revoke),
         route!(POST   "/api/v1/keys/{id}/rotate", KEYS, v1::keys::rotate),
+    ]
+}
 
+/// The routes of integrations.
+#[rustfmt::skip]
+fn integrations() -> Vec<Route> {
+    vec![
         route!(GET    "/api/v1/integrations", READ, v1::integrations::list),
         route!(POST   "/api/v1/integrations", WRITE, v1::integrations::create),
         route!(GET    "/api/v1/integrations/{id}", READ, v1::integrations::get),
@@ -95,7 +109,17 @@ pub(crate) fn table() -> Vec<Route> {
         route!(POST   "/api/v1/integrations/{id}/enable", WRITE, v1::integrations::enable),
         route!(POST   "/api/v1/integrations/{id}/disable", WRITE, v1::integrations::disable),
         route!(GET    "/api/v1/integrations/{id}/limits", READ, v1::integrations::limits),
+        route!(GET    "/api/v1/integrations/health", READ, v1::integrations::health_summary),
+        route!(GET    "/api/v1/integrations/{id}/health", READ, v1::integrations::health),
+        route!(POST   "/api/v1/integrations/{id}/test", WRITE, v1::integrations::test),
+        route!(POST   "/api/v1/integrations/{id}/credential", WRITE, v1::integrations::credential),
+    ]
+}
 
+/// What was used and what would pass, the trail, the books and the installation.
+#[rustfmt::skip]
+fn books() -> Vec<Route> {
+    vec![
         route!(POST   "/api/v1/telemetry/llm-usage", REPORT, v1::telemetry::report_usage),
         route!(POST   "/api/v1/telemetry/llm-usage/batch", REPORT, v1::telemetry::report_batch),
         route!(GET    "/api/v1/telemetry/usage-summary", USAGE, v1::telemetry::usage_summary),

@@ -19,6 +19,7 @@ use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
 use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
 use crate::error::AppError;
+use crate::health::{Carrier, Probing};
 use crate::idempotency::Running;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
@@ -47,6 +48,8 @@ pub struct AppParts {
     pub url_policy: UrlPolicy,
     /// Reads one environment variable, for `env://` references.
     pub read_env: ReadVariable,
+    /// How probes reach providers.
+    pub carrier: Arc<dyn Carrier>,
     /// The folder for the journal when none is configured.
     pub journal_dir: PathBuf,
     /// Settings.
@@ -67,6 +70,8 @@ pub struct App {
     pub(crate) journal: Arc<Journal>,
     pub(crate) ledger: Ledger,
     pub(crate) environment: Environment,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) probing: Probing,
     pub(crate) prices: PriceBook,
     directory: Directory,
     metering: Arc<Metering>,
@@ -121,6 +126,7 @@ impl App {
             fellowship: Fellowship::joined(sharing, now),
             backlog_rows_max: parts.config.ledger_backlog_rows_max,
         });
+        let probing = parts.config.probing();
         let prefixes = parts.config.env_credential_prefixes;
         let app = Arc::new(Self {
             store: parts.store,
@@ -135,6 +141,8 @@ impl App {
                 read: parts.read_env,
                 prefixes,
             },
+            carrier: parts.carrier,
+            probing,
             prices: parts.prices,
             directory: Directory::new(sharing),
             metering,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use tollgate_core::health::Pace;
 
+use crate::health::Probing;
 use crate::journal::{JournalConfig, SyncPolicy};
 
 /// How the books are kept on this node.
@@ -27,6 +29,16 @@ pub struct AppConfig {
     pub ledger_backlog_rows_max: u64,
     /// Seconds between two looks at what other nodes have changed, for when news of it is missed.
     pub refresh_seconds: u64,
+    /// Seconds between two probes of a healthy integration; 0 makes none but those asked for.
+    pub probe_seconds: u64,
+    /// Seconds until the next probe while the last answers decide nothing yet.
+    pub probe_retry_seconds: u64,
+    /// The longest wait, in seconds, between two probes of a provider that does not answer.
+    pub probe_recovery_seconds: u64,
+    /// Seconds within which a probe must be answered.
+    pub probe_patience_seconds: u64,
+    /// Probes under way at once on this node.
+    pub probes_max: usize,
     /// Prefixes of the environment variables that `env://` references may name.
     pub env_credential_prefixes: Vec<String>,
 }
@@ -54,12 +66,37 @@ impl Default for AppConfig {
             ledger_batch_rows: 1_000,
             ledger_backlog_rows_max: 500_000,
             refresh_seconds: 3,
+            probe_seconds: 300,
+            probe_retry_seconds: 10,
+            probe_recovery_seconds: 60,
+            probe_patience_seconds: 10,
+            probes_max: 8,
             env_credential_prefixes: vec!["TOLLGATE_CRED_".to_owned()],
         }
     }
 }
 
 impl AppConfig {
+    /// How integrations are probed.
+    pub(crate) fn probing(&self) -> Probing {
+        let usual = Self::default();
+        let is_on = self.probe_seconds > 0;
+        Probing {
+            is_on,
+            pace: Pace {
+                every_seconds: if is_on {
+                    self.probe_seconds
+                } else {
+                    usual.probe_seconds
+                },
+                retry_seconds: self.probe_retry_seconds.max(1),
+                recovery_seconds: self.probe_recovery_seconds.max(1),
+            },
+            patience_seconds: self.probe_patience_seconds.max(1),
+            at_once_max: self.probes_max.max(1),
+        }
+    }
+
     /// The journal's own settings; `dir` is used when none is configured.
     #[must_use]
     pub fn journal(&self, dir: PathBuf) -> JournalConfig {

@@ -107,6 +107,11 @@ impl TenantEntry {
         }
     }
 
+    /// Whether its keys and probes rest.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.is_suspended.load(Ordering::Relaxed)
+    }
+
     /// The integration of that id or name, if the tenant has a living one.
     #[must_use]
     pub fn find(&self, id_or_name: &str) -> Option<Arc<Integration>> {

@@ -44,6 +44,16 @@ pub enum AppError {
         /// What is wrong, and what is right.
         reason: String,
     },
+    /// It was tried, and somebody else does not take it.
+    #[error("{field}: {reason}")]
+    Refused {
+        /// A stable code.
+        code: &'static str,
+        /// The field's name.
+        field: &'static str,
+        /// What was said, and what it means.
+        reason: String,
+    },
     /// The asker's key may not do this.
     #[error("this key's role may not {0}: use a key with another role")]
     Forbidden(Permission),

@@ -3,6 +3,7 @@
 mod create;
 pub mod credential;
 pub mod limits;
+mod replace;
 mod settings;
 mod update;
 
@@ -23,6 +24,7 @@ use crate::tenants::as_json;
 pub use create::NewIntegration;
 pub use credential::{CredentialMark, EnteredCredential};
 pub use limits::IntegrationLimits;
+pub use replace::{ReplacementCredential, Unproven};
 pub use tollgate_store::IntegrationFilter;
 pub use update::{Change, IntegrationPatch};
 
@@ -231,7 +233,7 @@ fn parsed_id(record: &CusIntegration) -> Result<IntegrationId, AppError> {
     parsed.map_err(|error| AppError::Internal(Box::new(error)))
 }
 
-fn target(record: &CusIntegration) -> String {
+pub(crate) fn target(record: &CusIntegration) -> String {
     format!("integration/{}", record.id)
 }
 
@@ -257,8 +259,9 @@ fn in_error(what: &str) -> AppError {
     AppError::Conflict {
         code: "integration_in_error",
         message: format!(
-            "an integration in error cannot be {what}: its provider refused its credential. Delete \
-             it and create it anew with the right credential; its name is free again then"
+            "an integration in error cannot be {what}: its provider refused its credential. Give it \
+             another one (`POST …/credential`), or have it probed (`POST …/test`) once the \
+             provider takes the present one again"
         ),
     }
 }

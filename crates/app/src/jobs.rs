@@ -1,6 +1,7 @@
 //! Work that nobody asked for: hearing what other nodes changed and lack, telling that this one
 //! lives, giving back what it does not need, writing down when keys were last used, forgetting
-//! answers that were kept long enough, and looking after the master keys.
+//! answers that were kept long enough, and looking after the master keys
+//! and the health of integrations.
 
 mod news;
 
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::health::schedule;
 use crate::masterkeys::tending::Tended;
 
 /// Seconds between two notes of the keys' last use.
@@ -49,6 +51,7 @@ impl Jobs {
         let mut tasks = vec![
             tokio::spawn(keep_house(Arc::downgrade(app))),
             tokio::spawn(tend_master_keys(Arc::downgrade(app))),
+            tokio::spawn(schedule::look_after(Arc::downgrade(app))),
         ];
         if app.store.engine_name() != "sqlite" {
             let every = Duration::from_secs(refresh_seconds.max(1));

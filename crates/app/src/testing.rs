@@ -7,6 +7,8 @@
     reason = "a broken world ends its test"
 )]
 
+mod carrier;
+
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -33,6 +35,8 @@ use crate::metering::{CallFacts, Ending, Hold, NotAdmitted};
 use crate::revision::Precondition;
 use crate::tenants::NewTenant;
 
+pub use carrier::{Scripted, ScriptedCarrier};
+
 /// When every world begins: a Sunday in the middle of a month.
 pub const BEGINNING: &str = "2026-11-22T10:00:00Z";
 
@@ -49,15 +53,18 @@ pub struct World {
     pub app: Arc<App>,
     /// Its clock.
     pub clock: Arc<ManualClock>,
+    /// The provider, as probes find it.
+    pub provider: Arc<ScriptedCarrier>,
     folder: TempDir,
     is_closed: bool,
 }
 
 impl World {
-    /// A new world with an empty store.
+    /// A new world with an empty store, where nothing is probed unless it is asked for.
     pub async fn start() -> Self {
         Self::start_with(AppConfig {
             ledger_gather_ms: 0,
+            probe_seconds: 0,
             ..AppConfig::default()
         })
         .await
@@ -83,6 +90,7 @@ impl World {
         let options = OpenStore::for_node(NodeId::generate(), seal);
         let store = Store::open(&url, options).await.expect("an embedded store");
         store.migrate(beginning).await.expect("tables");
+        let provider = Arc::new(ScriptedCarrier::new(Arc::clone(&clock)));
         let app = App::start(AppParts {
             store,
             ring,
@@ -94,6 +102,7 @@ impl World {
                 ..UrlPolicy::default()
             },
             read_env: Box::new(|name| (name == "TOLLGATE_CRED_TEST").then(|| CANARY.to_owned())),
+            carrier: Arc::<ScriptedCarrier>::clone(&provider),
             journal_dir: folder.path().join("journal"),
             config,
         });
@@ -101,6 +110,7 @@ impl World {
         Self {
             app,
             clock,
+            provider,
             folder,
             is_closed: false,
         }

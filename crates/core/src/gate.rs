@@ -12,6 +12,7 @@ use self::minute::Minute;
 use self::month::Month;
 use crate::account::{Account, Draw, Grant, Need};
 use crate::clock::Moment;
+use crate::health::Cause;
 use crate::hold::{Actual, Ask, HoldAmount};
 use crate::limit::permits::{PermitAsk, PermitGrant, Permits};
 use crate::limit::rate::RateWindow;
@@ -19,6 +20,9 @@ use crate::limit::{LimitKind, Limits};
 use crate::money::Nanos;
 use crate::period::Period;
 use crate::verdict::{ReasonCode, Refusal, Warnings};
+
+/// The cause that is the provider's, and not the credential's.
+const UNREACHABLE: Cause = Cause::ProviderUnreachable;
 
 /// Milliseconds after which a call is worth trying again when the store cannot be reached.
 const UNAVAILABLE_RETRY_MS: i64 = 2_000;
@@ -46,6 +50,9 @@ pub fn standing(integration: &CusIntegration) -> Result<(), ReasonCode> {
         CusIntegrationStatus::Disabled => Err(ReasonCode::IntegrationDisabled),
         CusIntegrationStatus::Error => Err(ReasonCode::IntegrationError),
         CusIntegrationStatus::Enabled => match integration.health_state {
+            CusHealthState::Failing if Cause::of(integration) == Some(UNREACHABLE) => {
+                Err(ReasonCode::ProviderUnreachable)
+            }
             CusHealthState::Failing => Err(ReasonCode::CredentialsInvalid),
             CusHealthState::Unknown | CusHealthState::Healthy | CusHealthState::Degraded => Ok(()),
         },

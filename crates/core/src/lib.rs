@@ -18,6 +18,7 @@ pub mod audit;
 pub mod clock;
 pub mod config;
 pub mod gate;
+pub mod health;
 pub mod hold;
 pub mod id;
 pub mod limit;

@@ -5,6 +5,7 @@
 //! away; [`serve`] owns the sockets and the tasks.
 
 mod answer;
+pub mod carrier;
 pub mod config;
 mod drain;
 mod error;
@@ -17,6 +18,7 @@ mod phase;
 mod serve;
 mod upstream;
 
+pub use carrier::ProbeCarrier;
 pub use config::GatewayConfig;
 pub use metrics::Metrics;
 pub use serve::{Server, serve};

@@ -38,7 +38,6 @@ pub use edit::EditedBody;
 pub use failure::{Billed, Failure, FailureKind};
 pub use meter::{AnswerShape, End, InvalidUsage, Meter, MeterPlan, Observed, UsageChunk};
 pub use operation::{Matched, Operation};
-pub use probe::ProbeOutcome;
 pub use provider::{
     Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
 };

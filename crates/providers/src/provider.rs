@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use serde::Serialize;
 use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
+use tollgate_core::health::Finding;
 use tollgate_core::price::ModelPrices;
 use tollgate_vault::Secret;
 
@@ -15,7 +16,7 @@ use crate::edit::EditedBody;
 use crate::failure::Failure;
 use crate::meter::{AnswerShape, Meter, MeterPlan, UsageChunk};
 use crate::operation::Operation;
-use crate::probe::ProbeOutcome;
+use crate::probe;
 use crate::request::RequestFacts;
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
@@ -55,9 +56,9 @@ pub trait Provider: Sync {
         Failure::of_status(status)
     }
 
-    /// What the answer to a probe means.
-    fn judge_probe(&self, status: StatusCode, latency_ms: u64) -> ProbeOutcome {
-        ProbeOutcome::judge(status, latency_ms)
+    /// What the answer to a probe means, after so many milliseconds.
+    fn judge_probe(&self, status: StatusCode, latency_ms: i64) -> Finding {
+        probe::judge(status, latency_ms)
     }
 }
 

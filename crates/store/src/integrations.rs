@@ -15,7 +15,7 @@ use crate::engine::{Purpose, Statement, Work, sql};
 use crate::error::{Conflict, StoreError};
 use crate::page::{newest_first, page};
 use crate::value::micros;
-use crate::{OperatorStore, TenantStore, audit, tenants};
+use crate::{OperatorStore, TenantStore, audit, health, tenants};
 
 /// Which integrations of a list; nothing means all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl TenantStore {
             .await
     }
 
-    /// Changes a living integration, and its credential where one is given.
+    /// Changes a living integration, and its credential where one is given; its health stays what it is.
     ///
     /// A conflict if it was changed since it was read. Its `updated_at` always moves on; what is kept is returned.
     pub async fn update_integration(
@@ -174,7 +174,8 @@ impl TenantStore {
         found.ok_or(StoreError::NotFound)?.read()
     }
 
-    fn own(&self, integration: &CusIntegration) -> Result<IntegrationId, StoreError> {
+    /// The id of an integration that is this tenant's.
+    pub(crate) fn own(&self, integration: &CusIntegration) -> Result<IntegrationId, StoreError> {
         if integration.tenant_id != self.tenant.as_str() {
             return Err(StoreError::InvalidRow {
                 reason: "the integration belongs to another tenant",
@@ -264,8 +265,15 @@ async fn update(
     change: IntegrationChange,
     at: Timestamp,
 ) -> Result<CusIntegration, StoreError> {
-    unchanged(work, tenant, id, change.expected).await?;
-    let mut integration = change.integration;
+    let found = unchanged(work, tenant, id, change.expected).await?;
+    let is_taken_up = change.credential.is_some() || found.status != change.integration.status;
+    // Whoever read it earlier does not know what was heard of it since.
+    let mut integration = CusIntegration {
+        health_state: found.health_state,
+        health_checked_at: found.health_checked_at,
+        health_message: found.health_message,
+        ..change.integration
+    };
     free_name(work, tenant, id, &integration.name).await?;
     let moved_on = change
         .expected
@@ -279,6 +287,9 @@ async fn update(
     if let Some(credential) = &change.credential {
         credentials::replace(work, tenant, id, credential, at).await?;
     }
+    if is_taken_up {
+        health::probe_at_once(work, tenant, id).await?;
+    }
     Ok(integration)
 }
 
@@ -288,18 +299,52 @@ async fn unchanged(
     tenant: &TenantId,
     id: IntegrationId,
     expected: Timestamp,
-) -> Result<(), StoreError> {
+) -> Result<CusIntegration, StoreError> {
+    let found = lock(work, tenant, id).await?;
+    if found.updated_at == expected {
+        Ok(found)
+    } else {
+        Err(Conflict::IntegrationChanged.into())
+    }
+}
+
+/// The tenant's living integration of this id, read within a transaction.
+pub(crate) async fn find(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+) -> Result<CusIntegration, StoreError> {
+    let one = living_of(tenant).push(" AND id = ").value(id.to_string());
+    let found: Option<Row> = work.fetch_optional(one).await?;
+    found.ok_or(StoreError::NotFound)?.read()
+}
+
+/// The same, locked until the transaction ends.
+pub(crate) async fn lock(
+    work: &mut Work,
+    tenant: &TenantId,
+    id: IntegrationId,
+) -> Result<CusIntegration, StoreError> {
     let one = living_of(tenant)
         .push(" AND id = ")
         .value(id.to_string())
         .locking();
     let found: Option<Row> = work.fetch_optional(one).await?;
-    let found = found.ok_or(StoreError::NotFound)?;
-    if found.updated_at == micros(expected) {
-        Ok(())
-    } else {
-        Err(Conflict::IntegrationChanged.into())
-    }
+    found.ok_or(StoreError::NotFound)?.read()
+}
+
+/// Writes an integration over the one that is kept.
+pub(crate) fn write(integration: &CusIntegration) -> Result<Statement, StoreError> {
+    update_values(integration)
+}
+
+/// Has every node read the integration anew.
+pub(crate) async fn announce(
+    work: &mut Work,
+    id: IntegrationId,
+    tenant: &TenantId,
+) -> Result<(), StoreError> {
+    changes::record(work, ChangeKind::Integration, &id.to_string(), Some(tenant)).await
 }
 
 /// Refuses a name that another living integration has.
@@ -327,7 +372,7 @@ async fn record(
     audit: &AuditEntry,
 ) -> Result<(), StoreError> {
     audit::record(work, audit).await?;
-    changes::record(work, ChangeKind::Integration, &id.to_string(), Some(tenant)).await
+    announce(work, id, tenant).await
 }
 
 fn living_of(tenant: &TenantId) -> Statement {

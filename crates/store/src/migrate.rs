@@ -71,6 +71,12 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0005_idempotency.sql"),
     },
     Migration {
+        version: 6,
+        name: "health",
+        sqlite: include_str!("../migrations/sqlite/0006_health.sql"),
+        postgres: include_str!("../migrations/postgres/0006_health.sql"),
+    },
+    Migration {
         version: 7,
         name: "master_keys",
         sqlite: include_str!("../migrations/sqlite/0007_master_keys.sql"),

@@ -16,7 +16,7 @@ use tollgate_core::NodeId;
 use tollgate_core::clock::{Clock, SystemClock};
 use tollgate_core::page::PageAsk;
 use tollgate_core::price::book::PriceBook;
-use tollgate_gateway::{Metrics, Server};
+use tollgate_gateway::{Metrics, ProbeCarrier, Server};
 use tollgate_store::{AuditSeal, KeyFilter, OpenStore, Store, StoreError};
 use tollgate_vault::KeyRing;
 
@@ -136,6 +136,7 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
         prices,
         url_policy: settings.providers.policy(),
         read_env: Box::new(environment::read),
+        carrier: Arc::new(ProbeCarrier::new(&settings.gateway)),
         journal_dir: settings.folder.join("journal"),
         config: settings.app.clone(),
     };
@@ -381,7 +382,9 @@ pub fn of_app(error: &AppError) -> Failure {
         | AppError::InProgress => Exit::Conflict,
         AppError::Forbidden(_) => Exit::Denied,
         AppError::Unavailable(_) => Exit::Unreachable,
-        AppError::Invalid { .. } | AppError::Internal(_) => Exit::Failure,
+        AppError::Invalid { .. } | AppError::Refused { .. } | AppError::Internal(_) => {
+            Exit::Failure
+        }
     };
     Failure::new(exit, error.to_string())
 }

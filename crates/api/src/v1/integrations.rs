@@ -1,12 +1,16 @@
 //! Integrations, as the control plane shows them: without their credential, and without where it is.
 
 pub(crate) mod create;
+pub(crate) mod credential;
 pub(crate) mod delete;
 pub(crate) mod disable;
 pub(crate) mod enable;
 pub(crate) mod get;
+pub(crate) mod health;
+pub(crate) mod health_summary;
 pub(crate) mod limits;
 pub(crate) mod list;
+pub(crate) mod test;
 pub(crate) mod update;
 
 use jiff::Timestamp;

@@ -32,6 +32,14 @@ const CHANGES: &[(&str, &[&str])] = &[
         "POST /api/v1/integrations/{id}/disable",
         &["tenant integration.disable"],
     ),
+    (
+        "POST /api/v1/integrations/{id}/test",
+        &["tenant integration.health"],
+    ),
+    (
+        "POST /api/v1/integrations/{id}/credential",
+        &["tenant integration.credential"],
+    ),
     // What happens to calls stands in the ledger.
     ("POST /api/v1/telemetry/llm-usage", &[]),
     ("POST /api/v1/telemetry/llm-usage/batch", &[]),
@@ -55,6 +63,10 @@ fn body(route: &str, integration: &str) -> Value {
         "POST /api/v1/integrations" => json!({
             "name": "new", "provider_type": "openai", "credential": { "api_key": "sk-0123456789-abcd" },
         }),
+        "POST /api/v1/integrations/{id}/test" => json!({ "force": true }),
+        "POST /api/v1/integrations/{id}/credential" => {
+            json!({ "credential": { "api_key": "sk-0123456789-next" } })
+        }
         "POST /api/v1/enforcement/check" => json!({ "integration_id": integration }),
         "POST /api/v1/enforcement/batch" => {
             json!({ "requests": [{ "integration_id": integration }] })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
 use cus_models::CusIntegration;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::gate::{Gate, Sharing};
@@ -17,6 +18,7 @@ use tollgate_store::CredentialRow;
 use tollgate_vault::{Binding, CredentialRef, KeyRing, MasterKeyId, Sealed, Secret, VaultError};
 
 use crate::error::AppError;
+use crate::health::traffic::{Sign, Traffic};
 use crate::integrations::CredentialMark;
 
 /// How long after a failed draw nobody tries another, in microseconds.
@@ -71,6 +73,11 @@ pub struct Integration {
     pub(crate) waiting: AtomicI64,
     /// When the last draw failed, on the steady clock.
     draw_failed_micros: AtomicI64,
+    /// Held by whoever asks its provider on our own behalf.
+    pub(crate) probing: tokio::sync::Mutex<()>,
+    pub(crate) traffic: Traffic,
+    /// When to look whether it is to be probed, in microseconds since 1970.
+    next_probe_micros: AtomicI64,
     /// Whether the calls that an earlier run admitted in the last minute are counted.
     remembers_calls: AtomicBool,
 }
@@ -206,6 +213,9 @@ impl Integration {
             drawing: tokio::sync::Mutex::new(()),
             waiting: AtomicI64::new(0),
             draw_failed_micros: AtomicI64::new(i64::MIN),
+            probing: tokio::sync::Mutex::new(()),
+            traffic: Traffic::default(),
+            next_probe_micros: AtomicI64::new(0),
             remembers_calls: AtomicBool::new(false),
             snapshot: ArcSwap::from_pointee(snapshot),
         }
@@ -248,7 +258,25 @@ impl Integration {
         })
     }
 
+    /// Notes what a call saw of the provider: counted here, folded by a job.
+    pub fn note(&self, sign: Sign) {
+        self.traffic.note(sign);
+    }
+
+    pub(crate) fn next_probe_micros(&self) -> i64 {
+        self.next_probe_micros.load(Ordering::Relaxed)
+    }
+
+    /// Sets when to look again whether it is to be probed; at once where nothing is known.
+    pub(crate) fn probe_at(&self, at: Option<Timestamp>) {
+        let micros = at.map_or(0, Timestamp::as_microsecond);
+        self.next_probe_micros.store(micros, Ordering::Relaxed);
+    }
+
     pub(crate) fn update(&self, snapshot: Snapshot) {
+        if self.snapshot.load().record.updated_at != snapshot.record.updated_at {
+            self.probe_at(None);
+        }
         self.gate.lock().update(&snapshot.record);
         self.snapshot.store(Arc::new(snapshot));
     }

@@ -86,6 +86,11 @@ pub(super) struct Place<'a> {
 }
 
 impl EnteredCredential {
+    /// The whole object, as it is sealed.
+    pub(super) const fn whole(&self) -> &Secret {
+        &self.whole
+    }
+
     /// The field that the credential is recognized by: the first secret one.
     fn recognized(&self, description: &Description) -> &Secret {
         let secret = |kind: &FieldKind| matches!(kind, FieldKind::Secret);

@@ -117,7 +117,7 @@ impl App {
     }
 
     /// The credential that comes with the patch, sealed; its mark and reference go to `shown`.
-    async fn new_credential(
+    pub(super) async fn new_credential(
         &self,
         context: &Context,
         provider: &dyn Provider,

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 
 use http::response::Parts;
 use http::{Request, StatusCode};
+use tollgate_app::health::Sign;
 use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts};
 
 use crate::error::Refused;
@@ -58,12 +59,20 @@ pub(crate) async fn forward(
         None => std::task::Poll::Ready(Err(Silence::Broke)),
     });
     match head.await {
-        Ok(head) => Ok(Landed {
-            flight,
-            head,
-            route,
-        }),
+        Ok(head) => {
+            if let Some(sign) = Sign::of_status(head.status) {
+                route.integration.note(sign);
+            }
+            Ok(Landed {
+                flight,
+                head,
+                route,
+            })
+        }
         Err(silence) => {
+            if silence != Silence::NotJournaled {
+                route.integration.note(Sign::Failed);
+            }
             let refused = silent(silence, gateway);
             flight.land(|cargo| cargo.settle(Outcome::of_silence(silence)));
             Err(refused)

@@ -27,7 +27,7 @@ pub(super) struct Row {
     token_limit_month: i64,
     rate_limit_rpm: i64,
     pub(super) created_at: i64,
-    pub(super) updated_at: i64,
+    updated_at: i64,
     created_by: Option<String>,
     deleted_at: Option<i64>,
 }

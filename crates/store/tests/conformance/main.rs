@@ -8,6 +8,7 @@ mod atomicity;
 mod audit;
 mod changes;
 mod exactness;
+mod health;
 mod idempotency;
 mod integrations;
 mod keys;
@@ -70,6 +71,15 @@ conformance! {
         another_tenants_integration_is_not_found
         a_replaced_credential_leaves_no_secret_behind
         integrations_are_filtered_and_paged;
+    health:
+        health_comes_back_as_it_was_kept
+        figures_alone_move_neither_the_integrations_time_nor_other_nodes
+        health_that_was_read_before_a_change_is_not_kept
+        a_status_that_changes_with_health_is_audited_and_announced
+        a_change_of_an_integration_keeps_what_was_heard_of_it_since
+        one_node_of_many_gets_the_turn_to_probe
+        an_integration_that_is_taken_up_is_probed_at_once
+        health_is_counted_within_the_tenant;
     idempotency:
         a_request_is_begun_once_and_its_answer_is_found_again
         of_many_that_begin_the_same_request_at_once_one_does_it

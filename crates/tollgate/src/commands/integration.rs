@@ -42,6 +42,12 @@ pub enum Verb {
     Delete(One),
     /// What is left of its limits
     Limits(One),
+    /// Ask its provider now, at no cost; takes it out of error when the credential works
+    Test(Test),
+    /// Its health as it was last seen; of all integrations together when none is named
+    Health(Maybe),
+    /// Replace its credential by the one on standard input, once its provider takes it
+    Credential(Replacement),
 }
 
 /// Which integrations.
@@ -86,6 +92,36 @@ pub struct Edit {
 pub struct One {
     /// The integration's id
     id: String,
+}
+
+/// One integration, or all.
+#[derive(Debug, clap::Args)]
+pub struct Maybe {
+    /// The integration's id
+    id: Option<String>,
+}
+
+/// An integration that is to be tested.
+#[derive(Debug, clap::Args)]
+pub struct Test {
+    #[command(flatten)]
+    one: One,
+    /// Ask although it was asked within the last minute
+    #[arg(long)]
+    force: bool,
+}
+
+/// Another credential.
+#[derive(Debug, clap::Args)]
+pub struct Replacement {
+    #[command(flatten)]
+    one: One,
+    /// A reference to the credential instead, as `env://TOLLGATE_CRED_OPENAI`
+    #[arg(long, value_name = "REFERENCE")]
+    credential_ref: Option<String>,
+    /// Replace it although the provider cannot be asked whether it takes the new one
+    #[arg(long)]
+    unproven: bool,
 }
 
 /// A credential, limits and settings of an integration.
@@ -143,6 +179,21 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         Verb::Enable(one) => client.post(&one.path("/enable"), None).await?,
         Verb::Disable(one) => client.post(&one.path("/disable"), None).await?,
         Verb::Limits(one) => client.get(&one.path("/limits")).await?,
+        Verb::Test(test) => {
+            let body = json!({ "force": test.force });
+            client.post(&test.one.path("/test"), Some(&body)).await?
+        }
+        Verb::Health(Maybe { id: None }) => client.get(&format!("{PATH}/health")).await?,
+        Verb::Health(Maybe { id: Some(id) }) => {
+            client
+                .get(&format!("{PATH}/{}/health", encoded(id)))
+                .await?
+        }
+        Verb::Credential(replacement) => {
+            let body = replacement.body()?;
+            let path = replacement.one.path("/credential");
+            client.post(&path, Some(&body)).await?
+        }
         Verb::Delete(one) => {
             client.delete(&one.path("")).await?;
             output::say("deleted");
@@ -171,12 +222,15 @@ impl Verb {
         let settings = match self {
             Self::Create(new) => &new.settings,
             Self::Update(edit) => &edit.settings,
+            Self::Credential(replacement) => return replacement.credential_ref.is_none(),
             Self::List(_)
             | Self::Get(_)
             | Self::Enable(_)
             | Self::Disable(_)
             | Self::Delete(_)
-            | Self::Limits(_) => return false,
+            | Self::Limits(_)
+            | Self::Test(_)
+            | Self::Health(_) => return false,
         };
         settings.credential.is_some()
     }
@@ -203,6 +257,17 @@ impl Edit {
             return Err(Failure::usage(
                 "nothing to change: give a flag for what is to be different",
             ));
+        }
+        Ok(body)
+    }
+}
+
+impl Replacement {
+    fn body(&self) -> Result<Value, Failure> {
+        let mut body = json!({ "unproven": self.unproven });
+        match &self.credential_ref {
+            Some(reference) => body["credential_ref"] = json!(reference),
+            None => body["credential"] = credential_in(&read_secret("Credential: ")?),
         }
         Ok(body)
     }

@@ -1,0 +1,58 @@
+//! The way of probes to providers: the gateway's own client, with connections of its own.
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use tollgate_app::health::{Carrier, Carrying, NoAnswer};
+use tollgate_providers::Outbound;
+
+use crate::config::GatewayConfig;
+use crate::upstream::{Departure, Upstream};
+
+/// Bytes of a probe's answer that are read; nothing in it is looked at.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Sends probes as calls are sent: no redirects, no proxy, deadlines for every wait.
+#[derive(Debug)]
+pub struct ProbeCarrier {
+    upstream: Upstream,
+}
+
+impl ProbeCarrier {
+    /// A carrier with the gateway's bounds for connections.
+    #[must_use]
+    pub fn new(config: &GatewayConfig) -> Self {
+        Self {
+            upstream: Upstream::new(config),
+        }
+    }
+}
+
+impl Carrier for ProbeCarrier {
+    fn carry(&self, outbound: Outbound, patience: Duration) -> Carrying<'_> {
+        let mut request = Request::new(Departure::new(outbound.body, None));
+        *request.method_mut() = outbound.method;
+        *request.uri_mut() = outbound.uri;
+        *request.headers_mut() = outbound.headers;
+        let answer = self.upstream.send(request);
+        let whole = async {
+            let (head, body) = answer
+                .await
+                .map_err(|_silence| NoAnswer::Unreachable)?
+                .into_parts();
+            // Read on so that the connection can be used again; one that says too much is dropped.
+            match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+                Ok(_) => Ok(head.status),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => Ok(head.status),
+                Err(_broken) => Err(NoAnswer::Unreachable),
+            }
+        };
+        Box::pin(async move {
+            let answered: Result<StatusCode, _> = tokio::time::timeout(patience, whole)
+                .await
+                .unwrap_or(Err(NoAnswer::TooSlow));
+            answered
+        })
+    }
+}
