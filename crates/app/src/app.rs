@@ -23,7 +23,7 @@ use crate::health::{Carrier, Probing};
 use crate::idempotency::Running;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
-use crate::ledger::{Ledger, Writer, WriterConfig};
+use crate::ledger::{Ledger, Writer};
 use crate::masterkeys::ToldKeys;
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::{Fellowship, Metering};
@@ -99,15 +99,11 @@ impl App {
         operator.heartbeat(now.wall).await?;
         let (journal, recovery) = Journal::open(parts.config.journal(parts.journal_dir))?;
         let journal = Arc::new(journal);
-        let writing = WriterConfig {
-            gather_ms: parts.config.ledger_gather_ms,
-            batch_rows: parts.config.ledger_batch_rows.max(1),
-        };
         let (ledger, writer) = Ledger::start(
             parts.store.clone(),
             Arc::clone(&journal),
             Arc::clone(&parts.clock),
-            writing,
+            parts.config.writing(),
         );
         recover(&journal, &ledger, recovery)?;
         writer.caught_up().await;

@@ -7,6 +7,7 @@ use tollgate_core::health::Pace;
 
 use crate::health::Probing;
 use crate::journal::{JournalConfig, SyncPolicy};
+use crate::ledger::WriterConfig;
 
 /// How the books are kept on this node.
 #[derive(Debug, Clone, Deserialize)]
@@ -77,6 +78,14 @@ impl Default for AppConfig {
 }
 
 impl AppConfig {
+    /// How rows are written to the ledger.
+    pub(crate) fn writing(&self) -> WriterConfig {
+        WriterConfig {
+            gather_ms: self.ledger_gather_ms,
+            batch_rows: self.ledger_batch_rows.max(1),
+        }
+    }
+
     /// How integrations are probed.
     pub(crate) fn probing(&self) -> Probing {
         let usual = Self::default();
