@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use tollgate_core::TenantId;
 use tollgate_core::page::PageAsk;
 use tollgate_store::{
-    Conflict, Evidence, HealthChange, HealthCount, HealthRow, IntegrationChange, ProbeTurn,
-    StoreError,
+    AuditFilter, Conflict, Evidence, HealthChange, HealthCount, HealthRow, IntegrationChange,
+    ProbeTurn, StoreError,
 };
 
 use crate::integrations::credential;
@@ -121,7 +121,10 @@ pub(crate) async fn a_status_that_changes_with_health_is_audited_and_announced(w
     assert_eq!(sealed.version, 1);
     let changes = world.operator().changes_since(before).await.unwrap();
     assert_eq!(changes.len(), 1);
-    let trail = store.list_audit(PageAsk::default()).await.unwrap();
+    let trail = store
+        .list_audit(PageAsk::default(), AuditFilter::default())
+        .await
+        .unwrap();
     assert_eq!(trail.rows[0].action, "integration.error");
 }
 
