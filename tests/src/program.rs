@@ -117,6 +117,11 @@ impl Program {
         Self { child, out, err }
     }
 
+    /// Its number among the processes of the machine; 0 once it has ended.
+    pub fn id(&self) -> u32 {
+        self.child.id().unwrap_or_default()
+    }
+
     /// Waits for the first line of its output, which tells in JSON that it is ready.
     pub async fn ready(&mut self) -> Value {
         let ready = self.ready_or_ended().await;

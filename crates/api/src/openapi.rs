@@ -192,6 +192,14 @@ pub(crate) fn report_result() -> Object {
     one_of(["accepted", "duplicate", "conflict", "rejected"])
 }
 
+pub(crate) fn export_format() -> Object {
+    one_of(["csv", "jsonl"])
+}
+
+pub(crate) fn usage_group() -> Object {
+    one_of(["model"])
+}
+
 pub(crate) fn usage_origin() -> Object {
     one_of(Origin::ALL.into_iter().map(Origin::as_str))
 }

@@ -125,6 +125,7 @@ fn books() -> Vec<Route> {
         route!(GET    "/api/v1/telemetry/usage-summary", USAGE, v1::telemetry::usage_summary),
         route!(GET    "/api/v1/telemetry/usage-history", USAGE, v1::telemetry::usage_history),
         route!(GET    "/api/v1/telemetry/usage-daily", USAGE, v1::telemetry::usage_daily),
+        route!(GET    "/api/v1/telemetry/usage-export", USAGE, v1::telemetry::usage_export),
 
         route!(POST   "/api/v1/enforcement/check", CALL, v1::enforcement::check),
         route!(POST   "/api/v1/enforcement/batch", CALL, v1::enforcement::batch),

@@ -22,6 +22,9 @@ use crate::journal::{Journal, Receipt};
 const RETRY_MS_FIRST: u64 = 50;
 const RETRY_MS_MOST: u64 = 5_000;
 
+/// How long somebody who reports usage waits for the store.
+const REPORT_PATIENCE: Duration = Duration::from_secs(15);
+
 /// What the id of a call ends in that went through the gateway when somebody had reported another under its own.
 const GATEWAY_SUFFIX: &str = "~gateway";
 
@@ -102,7 +105,8 @@ pub struct Writer {
     ledger: Ledger,
 }
 
-/// Does something about the books to its end, whether or not somebody still waits for it.
+/// Does something about the books to its end, whether or not somebody still waits for it. After a while it is answered
+/// as if the store could not be reached: what it did may be asked again.
 #[expect(
     clippy::disallowed_methods,
     reason = "whoever reports usage may go away, and this node's limits must hear of it all the same"
@@ -110,9 +114,10 @@ pub struct Writer {
 pub(crate) async fn to_the_end<T: Send + 'static>(
     body: impl Future<Output = Result<T, AppError>> + Send + 'static,
 ) -> Result<T, AppError> {
-    match tokio::spawn(body).await {
-        Ok(result) => result,
-        Err(error) => Err(AppError::internal(error)),
+    match tokio::time::timeout(REPORT_PATIENCE, tokio::spawn(body)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(AppError::internal(error)),
+        Err(_elapsed) => Err(AppError::Unavailable("the store")),
     }
 }
 

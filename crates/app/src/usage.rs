@@ -1,5 +1,6 @@
 //! Usage: what was called, what it took and what it cost, read from the books; and reported, for calls made elsewhere.
 
+pub mod export;
 pub mod report;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::context::Context;
 use crate::error::AppError;
 
 pub use tollgate_store::{
-    DailyRow, IntegrationUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,
+    DailyRow, IntegrationUsage, ModelUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,
 };
 
 /// How long a reader waits for calls that are settled and not yet in the ledger.
@@ -78,6 +79,17 @@ impl App {
         let integration = context.restricted_to(integration)?;
         self.settle_books().await;
         Ok(store.usage_summary(days.from, days.to, integration).await?)
+    }
+
+    /// The same by provider and model. Reads the ledger of those days.
+    pub async fn usage_by_model(
+        &self,
+        context: &Context,
+        days: Days,
+        integration: Option<IntegrationId>,
+    ) -> Result<Vec<ModelUsage>, AppError> {
+        let store = self.store.tenant(context.may_read_usage()?);
+        Ok(store.usage_by_model(days.moments(), integration).await?)
     }
 
     /// The rows of the ledger, newest first.

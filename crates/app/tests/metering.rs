@@ -6,9 +6,11 @@ use std::task::{Context, Poll, Waker};
 
 use tollgate_app::metering::{CallFacts, Ending, Hold, NotAdmitted};
 use tollgate_app::testing::{MODEL, World};
+use tollgate_app::usage::report::{NewReport, Reported, UsageReport};
 use tollgate_app::usage::{UsageFilter, UsageRow};
 use tollgate_core::hold::Ask;
 use tollgate_core::page::PageAsk;
+use tollgate_core::role::Role;
 use tollgate_core::usage::UsageSource;
 use tollgate_core::{IntegrationId, Nanos, TenantId, TokenUsage};
 
@@ -114,5 +116,89 @@ async fn an_admitted_call_that_is_dropped_after_it_left_is_charged_at_its_hold()
         (100, 50, row.held)
     );
     assert_eq!(row.usage.error_code.as_deref(), Some("abandoned"));
+    world.close().await;
+}
+
+/// A report of a call of one token each way, by somebody whose key may be bound to an integration.
+async fn report(
+    world: &World,
+    tenant: &TenantId,
+    (id, call_id): (IntegrationId, &str),
+    bound_to: Option<IntegrationId>,
+) -> Reported {
+    let context = tollgate_app::Context {
+        bound_to,
+        ..world.somebody(tenant, Role::Caller)
+    };
+    let report = UsageReport {
+        integration_id: id,
+        call_id: call_id.parse().unwrap(),
+        model: MODEL.into(),
+        tokens: TokenUsage::plain(1, 1),
+        source: UsageSource::Provider,
+        session_id: None,
+        agent_id: None,
+        client_cost: None,
+        latency_ms: None,
+        policy_result: cus_models::CusPolicyResult::Allowed,
+        error_code: None,
+        error_message: None,
+        extra: None,
+        created_at: None,
+    };
+    let new = NewReport {
+        report,
+        provider: None,
+    };
+    let mut told = world.app.report_usage(&context, vec![new]).await.unwrap();
+    told.pop().unwrap()
+}
+
+#[tokio::test]
+async fn a_report_cannot_keep_a_call_out_of_the_books_that_is_under_way() {
+    let (world, tenant, id) = started().await;
+    let Ok(hold) = world.hold(id, TokenUsage::plain(100, 50)).await else {
+        panic!("refused")
+    };
+    hold.dispatch().leave().unwrap();
+    // Its caller knows the id as soon as the answer begins.
+    let call_id = hold.call_id().to_string();
+    let told = report(&world, &tenant, (id, &call_id), None).await;
+    assert!(matches!(told, Reported::Accepted(_)), "{told:?}");
+    let usage = Some((TokenUsage::plain(90, 40), UsageSource::Provider));
+    hold.settle(Ending {
+        usage,
+        ..Ending::default()
+    });
+    let rows = rows(&world, &tenant).await;
+    let mut ids: Vec<_> = rows.iter().map(|row| row.usage.call_id.as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, [call_id.as_str(), &format!("{call_id}~gateway")]);
+    assert_eq!(rows.iter().map(|row| row.usage.tokens_in).sum::<i64>(), 91);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_call_whose_id_its_caller_gave_cannot_be_reported_while_it_is_under_way() {
+    let (world, tenant, id) = started().await;
+    let hold = admit(&world, id, "one").await.unwrap();
+    let told = report(&world, &tenant, (id, "one"), None).await;
+    assert_eq!(told, Reported::Conflict(None));
+    finish(hold);
+    assert_eq!(rows(&world, &tenant).await.len(), 1);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn a_bound_key_reports_for_its_own_integration_alone() {
+    let (world, tenant, id) = started().await;
+    let other = world.integration(&tenant, "other").await;
+    let told = report(&world, &tenant, (other, "a"), Some(id)).await;
+    let Reported::Rejected(rejection) = told else {
+        panic!("{told:?}")
+    };
+    assert_eq!(rejection.code, "permission_denied");
+    let told = report(&world, &tenant, (id, "a"), Some(id)).await;
+    assert!(matches!(told, Reported::Accepted(_)), "{told:?}");
     world.close().await;
 }

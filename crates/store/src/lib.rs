@@ -58,7 +58,8 @@ pub use self::permits::PermitDraw;
 pub use self::prices::UnpricedModel;
 pub use self::rollups::RebuildReport;
 pub use self::usage::{
-    DailyRow, IntegrationUsage, UsageFilter, UsageRow, UsageSummary, UsageTotals,
+    DailyRow, ExportAsk, Exported, IntegrationUsage, ModelUsage, UsageFilter, UsageRow,
+    UsageSummary, UsageTotals,
 };
 pub use self::verify::{Difference, VerifyReport};
 

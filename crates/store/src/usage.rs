@@ -1,5 +1,7 @@
 //! Usage as a tenant reads it: the ledger's rows, the days, and their sums.
 
+mod export;
+mod models;
 mod row;
 mod summary;
 
@@ -11,6 +13,8 @@ use tollgate_core::price::PricePin;
 use tollgate_core::usage::{Origin, UsageSource};
 use tollgate_core::{AgentId, CallId, IntegrationId, Nanos, NodeId, SessionId, TokenUsage};
 
+pub use self::export::{ExportAsk, Exported};
+pub use self::models::ModelUsage;
 use self::row::{DAYS, DayRow, LEDGER, LedgerRow};
 pub use self::summary::{IntegrationUsage, UsageSummary, UsageTotals};
 use crate::TenantStore;
@@ -81,9 +85,18 @@ impl TenantStore {
         ask: PageAsk,
         filter: UsageFilter,
     ) -> Result<Page<UsageRow>, StoreError> {
-        let own = sql(LEDGER)
+        let mut own = sql(LEDGER)
             .push(" WHERE tenant_id = ")
             .value(self.tenant.as_str());
+        if let Some(call) = &filter.call {
+            // Its key tells the time of a call, and with it the ledger's index finds its row.
+            own = own
+                .push(" AND created_at = (SELECT created_at FROM call_keys WHERE tenant_id = ")
+                .value(self.tenant.as_str())
+                .push(" AND call_id = ")
+                .value(call.as_str())
+                .push(")");
+        }
         let statement = newest_first(filter.apply(own), &ask, "id");
         let found: Vec<LedgerRow> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))

@@ -46,7 +46,7 @@ pub enum Command {
     Integration(Noun<integration::Verb>),
     /// Limits: check status
     Limit(Noun<limit::Verb>),
-    /// Usage: summary history daily
+    /// Usage: summary history daily export report
     Usage(Noun<usage::Verb>),
     /// The audit trail: list verify
     Audit(Noun<audit::Verb>),

@@ -1,5 +1,7 @@
 //! A small client of the control plane: one request, its JSON, and what its failure means.
 
+mod download;
+
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -169,12 +171,18 @@ impl Client {
 
     /// Asks for something to be made or done.
     pub async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        self.ask(Method::POST, path, body).await
+        self.ask(Method::POST, path, body.map(Value::to_string))
+            .await
+    }
+
+    /// Asks for something to be made or done, with a body that is JSON already.
+    pub async fn post_text(&self, path: &str, body: String) -> Result<Answer, Failure> {
+        self.ask(Method::POST, path, Some(body)).await
     }
 
     /// Asks for a change.
     pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        self.ask(Method::PATCH, path, Some(body)).await
+        self.ask(Method::PATCH, path, Some(body.to_string())).await
     }
 
     /// Asks for something to be ended.
@@ -192,7 +200,7 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<String>,
     ) -> Result<Answer, Failure> {
         let (status, answer) = self.exchange(method, path, body).await?;
         if !status.is_success() {
@@ -216,23 +224,16 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: Option<String>,
     ) -> Result<(StatusCode, Bytes), Failure> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.url));
-        request = request.header(ACCEPT, "application/json");
-        if let Some(key) = &self.key {
-            request = request.header(AUTHORIZATION, key);
-        }
-        if let Some(tenant) = &self.tenant {
-            request = request.header("x-tollgate-tenant", tenant);
-        }
+        let mut request = self
+            .addressed(method, path)
+            .header(ACCEPT, "application/json");
         let bytes = match body {
             None => Bytes::new(),
             Some(body) => {
                 request = request.header(CONTENT_TYPE, "application/json");
-                Bytes::from(body.to_string())
+                Bytes::from(body)
             }
         };
         let request = request.body(Full::new(bytes)).map_err(Failure::usage)?;
@@ -255,6 +256,20 @@ impl Client {
                 let message = format!("{} did not answer in time", self.url);
                 Err(Failure::new(Exit::Unreachable, message))
             })
+    }
+
+    /// A request with its address, the key and the tenant.
+    fn addressed(&self, method: Method, path: &str) -> http::request::Builder {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.url));
+        if let Some(key) = &self.key {
+            request = request.header(AUTHORIZATION, key);
+        }
+        if let Some(tenant) = &self.tenant {
+            request = request.header("x-tollgate-tenant", tenant);
+        }
+        request
     }
 
     fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -30,8 +30,8 @@ use crate::{replay, simulate};
 pub async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Dev(args) => dev::run(args).await,
-        Command::Serve(args) => serve::run(args).await,
-        Command::Init(args) => init::run(args).await,
+        Command::Serve(args) => Box::pin(serve::run(args)).await,
+        Command::Init(args) => Box::pin(init::run(args)).await,
         Command::Tenant(noun) => tenant::run(noun).await,
         Command::Key(noun) => key::run(noun).await,
         Command::Integration(noun) => integration::run(noun).await,

@@ -12,6 +12,7 @@ mod conditions;
 mod description;
 mod edge;
 mod enforcement;
+mod exports;
 mod health;
 mod idempotency;
 mod integrations;

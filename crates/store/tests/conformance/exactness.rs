@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{IntegrationId, Nanos, TenantId, TokenUsage};
-use tollgate_store::{Balance, UsageSummary};
+use tollgate_store::{Balance, Fate, ReportedEntry, UsageSummary};
 
 use crate::world::{Kind, World, call, moment};
 
@@ -149,9 +149,21 @@ async fn picture(world: &World, tenant: &TenantId, ids: &[IntegrationId]) -> Pic
     picture
 }
 
+/// The calls of a batch as their callers report them.
+async fn report(world: &World, tenant: &TenantId, batch: &[UsageEntry]) -> Vec<Fate> {
+    let reports = batch.iter().map(|entry| ReportedEntry {
+        content: format!("the report of {}", entry.call_id),
+        client_cost: None,
+        entry: entry.clone(),
+    });
+    let reports: Vec<_> = reports.collect();
+    let booked = world.tenant(tenant).report_usage(&reports, moment(1)).await;
+    booked.unwrap()
+}
+
 async fn check(world: &World, case: u32, specs: &[Spec], way: &Way) -> Result<(), TestCaseError> {
     let mut pictures = Vec::new();
-    for side in ["straight", "astray"] {
+    for side in ["straight", "astray", "reported"] {
         let tenant: TenantId = format!("{side}-{case}").parse().unwrap();
         let ids: Vec<_> = (0..INTEGRATIONS)
             .map(|_| IntegrationId::generate())
@@ -163,6 +175,12 @@ async fn check(world: &World, case: u32, specs: &[Spec], way: &Way) -> Result<()
             travel(&entries, way)
         };
         for batch in batches {
+            if side == "reported" {
+                let fates = report(world, &tenant, &batch).await;
+                let is_booked = |fate: &Fate| matches!(fate, Fate::Written(_) | Fate::Duplicate(_));
+                prop_assert!(fates.iter().all(is_booked));
+                continue;
+            }
             let report = world.operator().append(&batch, moment(1)).await.unwrap();
             prop_assert!(report.conflicts.is_empty() && report.refused.is_empty());
         }
@@ -171,6 +189,7 @@ async fn check(world: &World, case: u32, specs: &[Spec], way: &Way) -> Result<()
         prop_assert!(report.is_exact(), "{:?}", report.first);
     }
     prop_assert_eq!(&pictures[0], &pictures[1]);
+    prop_assert_eq!(&pictures[0], &pictures[2]);
     for balance in &pictures[0].balances {
         prop_assert_eq!(balance.posted_cents, balance.settled.cents());
     }

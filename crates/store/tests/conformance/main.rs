@@ -129,6 +129,8 @@ conformance! {
         history_is_filtered
         a_summary_is_exact_over_days_and_integrations
         days_are_read_from_the_first_to_the_last
+        an_export_has_every_call_once_oldest_first_and_nothing_that_settles_later
+        sums_by_model_are_those_of_the_summary
         another_tenants_usage_is_not_seen;
     verify:
         a_changed_balance_is_named

@@ -7,7 +7,7 @@ use jiff::civil::{Date, date};
 use tollgate_core::page::PageAsk;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{IntegrationId, Nanos, TenantId};
-use tollgate_store::UsageFilter;
+use tollgate_store::{ExportAsk, UsageFilter};
 
 use crate::world::{World, call, id_of, moment, refusal};
 
@@ -185,4 +185,75 @@ pub(crate) async fn another_tenants_usage_is_not_seen(world: &World) {
         .await
         .unwrap();
     assert_eq!(balance, tollgate_store::Balance::default());
+}
+
+pub(crate) async fn an_export_has_every_call_once_oldest_first_and_nothing_that_settles_later(
+    world: &World,
+) {
+    let (acme, zeta, _) = three_days(world).await;
+    let store = world.tenant(&acme);
+    let mut ask = ExportAsk {
+        from: moment(-86_400 * 10),
+        to: moment(86_400 * 10),
+        integration: None,
+        settled_by: moment(86_400),
+        after: None,
+        rows: 2,
+    };
+    let mut seen = Vec::new();
+    loop {
+        let piece = store.export_usage(&ask).await.unwrap();
+        // What settles while it is read belongs before and behind what was read.
+        let n = seen.len();
+        let late = UsageEntry {
+            created_at: moment(if n % 4 == 0 { -86_400 } else { 2 * 86_400 }),
+            ..call(&acme, zeta, &format!("late-{n}"))
+        };
+        let settled = world.operator().append(&[late], moment(86_401)).await;
+        settled.unwrap();
+        seen.extend(piece.rows.into_iter().map(|row| row.usage));
+        let Some(next) = piece.next else { break };
+        ask.after = Some(next);
+    }
+    let names: BTreeSet<_> = seen.iter().map(|usage| usage.call_id.as_str()).collect();
+    let all = ["a-1", "a-2", "r-1", "z-1", "z-2", "z-3"];
+    assert_eq!((seen.len(), names), (6, all.into_iter().collect()));
+    assert!(seen.is_sorted_by(|a, b| (a.created_at, &a.id) < (b.created_at, &b.id)));
+    let one = ExportAsk {
+        integration: Some(zeta),
+        from: moment(0),
+        to: moment(86_400),
+        after: None,
+        ..ask
+    };
+    let rows = store.export_usage(&one).await.unwrap().rows;
+    let names: Vec<_> = rows.iter().map(|row| row.usage.call_id.as_str()).collect();
+    assert_eq!(names, ["z-2"]);
+}
+
+pub(crate) async fn sums_by_model_are_those_of_the_summary(world: &World) {
+    let (acme, zeta, _) = three_days(world).await;
+    let other = UsageEntry {
+        model: "gpt-4o-mini".into(),
+        ..call(&acme, zeta, "mini")
+    };
+    world.operator().append(&[other], moment(1)).await.unwrap();
+    let store = world.tenant(&acme);
+    let span = (moment(-86_400 * 3), moment(86_400 * 3));
+    let models = store.usage_by_model(span, None).await.unwrap();
+    let names: Vec<_> = models.iter().map(|one| one.model.as_str()).collect();
+    assert_eq!(names, ["gpt-4o", "gpt-4o-mini"]);
+    // The refused one was never to have a price.
+    assert_eq!(models[0].unpriced_calls, 5);
+    let whole = store.usage_summary(FIRST, LAST, None).await.unwrap().totals;
+    let sum = |of: fn(&tollgate_store::UsageTotals) -> i64| -> i64 {
+        models.iter().map(|one| of(&one.totals)).sum()
+    };
+    assert_eq!(sum(|totals| totals.total_calls), whole.total_calls);
+    assert_eq!(sum(|totals| totals.cost.get()), whole.cost.get());
+    assert_eq!(
+        sum(|totals| totals.total_cost_cents),
+        whole.total_cost_cents
+    );
+    assert_eq!(sum(|totals| totals.error_count), whole.error_count);
 }

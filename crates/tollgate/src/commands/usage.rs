@@ -1,5 +1,8 @@
 //! `tollgate usage`: what was called, what it took and what it cost.
 
+mod export;
+mod report;
+
 use serde_json::Value;
 
 use super::{Paging, Shown, show};
@@ -15,6 +18,17 @@ const SUMMARY: [Column; 7] = [
     Column::number("COST USD", "/total_cost_usd"),
     Column::number("ERRORS", "/error_count"),
     Column::number("BLOCKED", "/blocked_count"),
+];
+
+const MODELS: [Column; 8] = [
+    Column::text("MODEL", "/model"),
+    Column::text("PROVIDER", "/provider"),
+    Column::number("CALLS", "/total_calls"),
+    Column::number("TOKENS IN", "/total_tokens_in"),
+    Column::number("TOKENS OUT", "/total_tokens_out"),
+    Column::number("COST USD", "/total_cost_usd"),
+    Column::number("ERRORS", "/error_count"),
+    Column::number("NO PRICE", "/unpriced_calls"),
 ];
 
 const HISTORY: [Column; 9] = [
@@ -43,7 +57,14 @@ const DAILY: [Column; 7] = [
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
     /// Sums of this month, or of given days
-    Summary(Days),
+    Summary {
+        /// Which days.
+        #[command(flatten)]
+        days: Days,
+        /// Sum by model, not by integration
+        #[arg(long)]
+        by_model: bool,
+    },
     /// The calls, newest first
     History {
         /// Which calls.
@@ -55,6 +76,10 @@ pub enum Verb {
     },
     /// The roll-up of each day
     Daily(Days),
+    /// The calls of this month, or of given days, as a file on standard output, oldest first
+    Export(export::Args),
+    /// Report usage of calls that were made elsewhere
+    Report(report::Args),
 }
 
 /// Which days, and of which integration.
@@ -88,12 +113,16 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         format!("/api/v1/telemetry/usage-{what}{}", query(parameters))
     };
     match &noun.verb {
-        Verb::Summary(days) => {
-            let answer = client.get(&path("summary", &days.parameters())).await?;
+        Verb::Summary { days, by_model } => {
+            let mut parameters = days.parameters().to_vec();
+            parameters.push(("group_by", by_model.then(|| "model".to_owned())));
+            let answer = client.get(&path("summary", &parameters)).await?;
             if noun.form.json {
                 output::print(&answer.text)
+            } else if *by_model {
+                summarize(answer.json, "by_model", &MODELS)
             } else {
-                summarize(answer.json)
+                summarize(answer.json, "by_integration", &SUMMARY)
             }
         }
         Verb::History { days, paging } => {
@@ -105,18 +134,21 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
             let answer = client.get(&path("daily", &days.parameters())).await?;
             show(&answer, noun.form, Shown::List(&DAILY))
         }
+        Verb::Export(args) => export::run(&client, args).await,
+        Verb::Report(args) => report::run(&client, args, noun.form).await,
     }
 }
 
-/// A line for each integration, and one for all.
-fn summarize(mut answer: Value) -> Result<(), Failure> {
-    let mut rows = match answer.get_mut("by_integration").map(Value::take) {
+/// A line for each part, and one for all.
+fn summarize(mut answer: Value, parts: &str, columns: &[Column]) -> Result<(), Failure> {
+    let mut rows = match answer.get_mut(parts).map(Value::take) {
         Some(Value::Array(rows)) => rows,
         _ => Vec::new(),
     };
     if let Value::Object(total) = &mut answer {
         total.insert("name".to_owned(), Value::from("all"));
+        total.insert("model".to_owned(), Value::from("all"));
     }
     rows.push(answer);
-    output::print(&output::table(&SUMMARY, &rows))
+    output::print(&output::table(columns, &rows))
 }

@@ -49,58 +49,58 @@ pub(crate) struct Asked {
 #[schema(as = Usage)]
 pub(crate) struct UsageBody {
     /// The row's id.
-    id: String,
+    pub(super) id: String,
     /// The tenant that called.
-    tenant_id: String,
+    pub(super) tenant_id: String,
     /// The integration that the call went through.
-    integration_id: String,
+    pub(super) integration_id: String,
     /// The caller's session.
-    session_id: Option<String>,
+    pub(super) session_id: Option<String>,
     /// The caller's agent.
-    agent_id: Option<String>,
+    pub(super) agent_id: Option<String>,
     /// The call's own id.
-    call_id: String,
+    pub(super) call_id: String,
     /// The provider.
-    provider: String,
+    pub(super) provider: String,
     /// The model.
-    model: String,
+    pub(super) model: String,
     /// Tokens sent.
-    tokens_in: i64,
+    pub(super) tokens_in: i64,
     /// Tokens received.
-    tokens_out: i64,
+    pub(super) tokens_out: i64,
     /// The cents that it was posted with: rows add up to the exact total.
-    cost_cents: i64,
+    pub(super) cost_cents: i64,
     /// What it cost, to the nano-dollar.
-    cost_usd: String,
+    pub(super) cost_usd: String,
     /// What its caller thinks it cost, where it was reported with a figure; never charged.
-    client_cost_usd: Option<String>,
+    pub(super) client_cost_usd: Option<String>,
     /// How it came to be known: through the gateway, or by its caller's report.
     #[schema(schema_with = crate::openapi::usage_origin)]
-    origin: &'static str,
+    pub(super) origin: &'static str,
     /// Where the token counts come from.
     #[schema(schema_with = crate::openapi::usage_source)]
-    usage_source: &'static str,
+    pub(super) usage_source: &'static str,
     /// Tokens by class; classes without tokens are left out.
     #[schema(value_type = std::collections::BTreeMap<String, u64>)]
-    tokens_by_class: Map<String, Value>,
+    pub(super) tokens_by_class: Map<String, Value>,
     /// The version of the prices that it was charged at.
-    price_version: Option<String>,
+    pub(super) price_version: Option<String>,
     /// How long it took, in milliseconds.
-    latency_ms: Option<i64>,
+    pub(super) latency_ms: Option<i64>,
     /// What was decided about it.
     #[schema(schema_with = crate::openapi::policy_result)]
-    policy_result: &'static str,
+    pub(super) policy_result: &'static str,
     /// What went wrong, as a stable code.
-    error_code: Option<String>,
+    pub(super) error_code: Option<String>,
     /// What went wrong, in words.
-    error_message: Option<String>,
+    pub(super) error_message: Option<String>,
     /// What else is known of it.
     #[schema(value_type = Option<Object>)]
-    extra_data: Option<Map<String, Value>>,
+    pub(super) extra_data: Option<Map<String, Value>>,
     /// When it was admitted or refused.
-    created_at: Timestamp,
+    pub(super) created_at: Timestamp,
     /// When it was written into the ledger.
-    settled_at: Timestamp,
+    pub(super) settled_at: Timestamp,
 }
 
 impl From<UsageRow> for UsageBody {

@@ -5,11 +5,11 @@ use axum::extract::State;
 use cus_models::CusProviderType;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
-use tollgate_app::usage::{IntegrationUsage, Span, UsageTotals};
+use tollgate_app::usage::{IntegrationUsage, ModelUsage, Span, UsageTotals};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Asker;
-use crate::extract::{Params, day_parameter, parameter};
+use crate::extract::{Params, bad_parameter, day_parameter, parameter};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -23,6 +23,9 @@ pub(crate) struct Asked {
     to: Option<String>,
     /// Only the calls of this integration.
     integration_id: Option<String>,
+    /// `model`: the sums by model too, read from the ledger.
+    #[param(schema_with = crate::openapi::usage_group)]
+    group_by: Option<String>,
 }
 
 /// What the calls of some days add up to.
@@ -37,6 +40,9 @@ pub(crate) struct SummaryBody {
     totals: TotalsBody,
     /// The same for each integration that was called.
     by_integration: Vec<IntegrationTotalsBody>,
+    /// The same for each model that was called, where `group_by` asks for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by_model: Option<Vec<ModelTotalsBody>>,
 }
 
 /// Sums over calls.
@@ -73,6 +79,32 @@ pub(crate) struct IntegrationTotalsBody {
     provider_type: Option<&'static str>,
     #[serde(flatten)]
     totals: TotalsBody,
+}
+
+/// The sums of one model.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ModelUsage)]
+pub(crate) struct ModelTotalsBody {
+    /// The model.
+    model: String,
+    /// Its provider.
+    #[schema(schema_with = crate::openapi::provider_type)]
+    provider: String,
+    /// Calls that were made and have no price, so that they count as free.
+    unpriced_calls: i64,
+    #[serde(flatten)]
+    totals: TotalsBody,
+}
+
+impl From<ModelUsage> for ModelTotalsBody {
+    fn from(usage: ModelUsage) -> Self {
+        Self {
+            model: usage.model,
+            provider: usage.provider,
+            unpriced_calls: usage.unpriced_calls,
+            totals: usage.totals.into(),
+        }
+    }
 }
 
 impl From<UsageTotals> for TotalsBody {
@@ -115,11 +147,23 @@ pub(crate) async fn handle(
     };
     let days = span.days(&context)?;
     let integration = parameter("integration_id", asked.integration_id.as_deref(), "a UUID")?;
+    let by_model = match asked.group_by.as_deref() {
+        None => false,
+        Some("model") => true,
+        Some(_) => return Err(bad_parameter("group_by", "give model")),
+    };
     let summary = api.app.usage_summary(&context, days, integration).await?;
+    let by_model = if by_model {
+        let models = api.app.usage_by_model(&context, days, integration).await?;
+        Some(models.into_iter().map(Into::into).collect())
+    } else {
+        None
+    };
     Ok(Json(SummaryBody {
         from: days.from,
         to: days.to,
         totals: summary.totals.into(),
         by_integration: summary.by_integration.into_iter().map(Into::into).collect(),
+        by_model,
     }))
 }
