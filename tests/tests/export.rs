@@ -110,10 +110,6 @@ fn sums_of(summary: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(
-    clippy::print_stderr,
-    reason = "what was measured, for whoever asks for a million rows"
-)]
 async fn an_export_is_whole_equals_the_summary_and_sql_and_takes_constant_memory() {
     let rows = setting("TOLLGATE_EXPORT_ROWS").map_or(ROWS, |rows| rows.parse().unwrap());
     let mut world = World::start_on_sqlite().await;

@@ -83,8 +83,13 @@ impl TenantStore {
     pub async fn usage_history(
         &self,
         ask: PageAsk,
-        filter: UsageFilter,
+        mut filter: UsageFilter,
     ) -> Result<Page<UsageRow>, StoreError> {
+        if let Some(after) = &ask.after {
+            // SQLite begins at the end of the span, not at the cursor, where it is given both.
+            let end = Timestamp::from_microsecond(after.at_micros.saturating_add(1)).ok();
+            filter.to = filter.to.into_iter().chain(end).min();
+        }
         let mut own = sql(LEDGER)
             .push(" WHERE tenant_id = ")
             .value(self.tenant.as_str());
