@@ -6,6 +6,8 @@
 mod postgres;
 mod sqlite;
 mod statement;
+#[cfg(any(test, feature = "testing"))]
+mod unfiltered;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +16,12 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Postgres, Sqlite};
-use tollgate_core::Period;
+use tollgate_core::{Period, TenantId};
 
 pub(crate) use self::statement::{Batch, Kind, Statement, Value, sql};
 use crate::audit::AuditSeal;
-use crate::error::{StoreError, from_driver};
+use crate::error::StoreError;
+use crate::wall::{self, RowSecurity};
 
 /// The seam: one body, compiled for the connection of each engine, with the module that knows the engine's ways.
 macro_rules! on_engine {
@@ -42,6 +45,11 @@ macro_rules! on_engine {
     };
 }
 
+// After the seam, which it uses.
+mod work;
+
+pub(crate) use self::work::Work;
+
 /// A row that can be read from both engines.
 pub(crate) trait Record:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
@@ -58,6 +66,8 @@ pub(crate) struct Engine {
     kind: Pools,
     statements: Arc<AtomicU64>,
     audit: AuditSeal,
+    #[cfg(any(test, feature = "testing"))]
+    switches: unfiltered::Switches,
 }
 
 enum Pools {
@@ -105,6 +115,8 @@ impl Engine {
             kind,
             statements: Arc::default(),
             audit,
+            #[cfg(any(test, feature = "testing"))]
+            switches: unfiltered::Switches::default(),
         })
     }
 
@@ -136,22 +148,10 @@ impl Engine {
 
     /// A connection that has begun what its purpose needs. Only a task that runs to its end may hold one.
     pub(crate) async fn work(&self, purpose: Purpose) -> Result<Work, StoreError> {
-        let (link, begin) = match &self.kind {
-            Pools::Sqlite(pools) => (
-                Link::Sqlite(pools.acquire(purpose).await?),
-                sqlite::begin(purpose),
-            ),
-            Pools::Postgres(pools) => (
-                Link::Postgres(pools.acquire(purpose).await?),
-                postgres::begin(purpose),
-            ),
-        };
-        let mut work = Work {
-            link,
-            purpose,
-            is_open: false,
-            statements: Arc::clone(&self.statements),
-            audit: self.audit.clone(),
+        let mut work = self.idle(purpose).await?;
+        let begin = match &self.kind {
+            Pools::Sqlite(_) => sqlite::begin(purpose),
+            Pools::Postgres(_) => postgres::begin(purpose),
         };
         if let Some(begin) = begin {
             work.is_open = true; // from here on a connection that is dropped early is closed
@@ -161,6 +161,73 @@ impl Engine {
             work.execute(postgres::lock_changes()).await?;
         }
         Ok(work)
+    }
+
+    /// The same for a tenant: on PostgreSQL behind the second wall, where it stands.
+    pub(crate) async fn work_of(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+    ) -> Result<Work, StoreError> {
+        let mut work = match self.wall(purpose).await? {
+            None => self.work(purpose).await?,
+            Some((mut work, role)) => {
+                let begin = postgres::begin_behind_wall(purpose);
+                work.is_open = true;
+                // One exchange for all of it.
+                let script = format!("{begin}; {}", wall::behind(&role, tenant));
+                work.run_text(script).await?;
+                work
+            }
+        };
+        #[cfg(any(test, feature = "testing"))]
+        {
+            work.is_unfiltered = self.switches.are_filters_forgotten();
+        }
+        Ok(work)
+    }
+
+    /// A connection that has begun nothing, and the role of the second wall; none where it does not stand.
+    async fn wall(&self, purpose: Purpose) -> Result<Option<(Work, String)>, StoreError> {
+        let Pools::Postgres(pools) = &self.kind else {
+            return Ok(None);
+        };
+        #[cfg(any(test, feature = "testing"))]
+        if self.switches.is_wall_down() {
+            return Ok(None);
+        }
+        let mut work = self.idle(purpose).await?;
+        if let Some(role) = pools.wall_role() {
+            return Ok(Some((work, role)));
+        }
+        match wall::look(&mut work).await? {
+            RowSecurity::Standing { role } => {
+                pools.stands(&role);
+                Ok(Some((work, role)))
+            }
+            RowSecurity::Missing { .. } | RowSecurity::NotOffered => Ok(None),
+        }
+    }
+
+    async fn idle(&self, purpose: Purpose) -> Result<Work, StoreError> {
+        let link = match &self.kind {
+            Pools::Sqlite(pools) => Link::Sqlite(pools.acquire(purpose).await?),
+            Pools::Postgres(pools) => Link::Postgres(pools.acquire(purpose).await?),
+        };
+        Ok(Work {
+            link,
+            purpose,
+            is_open: false,
+            #[cfg(any(test, feature = "testing"))]
+            is_unfiltered: false,
+            statements: Arc::clone(&self.statements),
+            audit: self.audit.clone(),
+        })
+    }
+
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) const fn switches(&self) -> &unfiltered::Switches {
+        &self.switches
     }
 
     /// Makes the ledger ready for rows of these months.
@@ -175,168 +242,5 @@ impl Engine {
             pools.prepared(month);
         }
         Ok(())
-    }
-}
-
-/// A connection at work, in a transaction unless its purpose is to read once.
-///
-/// Ends in [`Work::end`]. If it is dropped in a transaction (its task panicked), the connection is closed, which
-/// undoes everything, and does not go back to the pool.
-pub(crate) struct Work {
-    link: Link,
-    purpose: Purpose,
-    is_open: bool,
-    statements: Arc<AtomicU64>,
-    audit: AuditSeal,
-}
-
-impl Work {
-    /// Commits what went well, and undoes what did not.
-    pub(crate) async fn end<T>(mut self, result: Result<T, StoreError>) -> Result<T, StoreError> {
-        if !self.is_open {
-            return result;
-        }
-        match result {
-            Ok(value) => {
-                self.execute(sql("COMMIT")).await?;
-                self.is_open = false;
-                if self.purpose == Purpose::Erase {
-                    self.overwrite().await;
-                }
-                Ok(value)
-            }
-            Err(error) => {
-                // Where even this fails the connection is closed, which undoes as well.
-                self.is_open = self.execute(sql("ROLLBACK")).await.is_err();
-                Err(error)
-            }
-        }
-    }
-
-    /// Empties SQLite's log, which still has the pages as they were. What is erased is erased: this
-    /// only keeps it from being found in the files, and is made up for by the next one if it fails.
-    async fn overwrite(&mut self) {
-        if self.is_postgres() {
-            return;
-        }
-        let emptied = self
-            .fetch_one::<(i64, i64, i64)>(sql("PRAGMA wal_checkpoint(TRUNCATE)"))
-            .await;
-        match emptied {
-            Ok((0, _, _)) => {}
-            Ok(_) => tracing::warn!("the database's log is in use and was not emptied"),
-            Err(error) => tracing::warn!(%error, "the database's log could not be emptied"),
-        }
-    }
-
-    /// Sends a statement and tells how many rows it touched.
-    pub(crate) async fn execute(&mut self, statement: Statement) -> Result<u64, StoreError> {
-        self.count();
-        on_engine!(&mut self.link, connection in dialect => {
-            let (text, arguments) = dialect::render(statement)?;
-            let done = sqlx::query_with(text, arguments).execute(&mut **connection).await;
-            done.map(|done| done.rows_affected()).map_err(from_driver)
-        })
-    }
-
-    /// All rows of a statement.
-    pub(crate) async fn fetch_all<T: Record>(
-        &mut self,
-        statement: Statement,
-    ) -> Result<Vec<T>, StoreError> {
-        self.count();
-        on_engine!(&mut self.link, connection in dialect => {
-            let (text, arguments) = dialect::render(statement)?;
-            let rows = sqlx::query_as_with(text, arguments).fetch_all(&mut **connection).await;
-            rows.map_err(from_driver)
-        })
-    }
-
-    /// The row of a statement that gives one or none.
-    pub(crate) async fn fetch_optional<T: Record>(
-        &mut self,
-        statement: Statement,
-    ) -> Result<Option<T>, StoreError> {
-        Ok(self.fetch_all(statement).await?.pop())
-    }
-
-    /// The row of a statement that always gives one.
-    pub(crate) async fn fetch_one<T: Record>(
-        &mut self,
-        statement: Statement,
-    ) -> Result<T, StoreError> {
-        self.fetch_optional(statement)
-            .await?
-            .ok_or(StoreError::NotFound)
-    }
-
-    /// Sends rows in as few statements as the engine takes them; the rows that come back are in no order.
-    pub(crate) async fn fetch_batch<T: Record>(
-        &mut self,
-        batch: Batch,
-        rows: Vec<Vec<Value>>,
-    ) -> Result<Vec<T>, StoreError> {
-        let mut found = Vec::new();
-        for statement in self.statements_of(batch, rows) {
-            found.append(&mut self.fetch_all(statement).await?);
-        }
-        Ok(found)
-    }
-
-    /// Sends rows in as few statements as the engine takes them.
-    pub(crate) async fn execute_batch(
-        &mut self,
-        batch: Batch,
-        rows: Vec<Vec<Value>>,
-    ) -> Result<u64, StoreError> {
-        let mut touched = 0;
-        for statement in self.statements_of(batch, rows) {
-            touched += self.execute(statement).await?;
-        }
-        Ok(touched)
-    }
-
-    /// Runs a file of statements without arguments.
-    pub(crate) async fn run_script(&mut self, script: &'static str) -> Result<(), StoreError> {
-        self.count();
-        on_engine!(&mut self.link, connection => {
-            sqlx::raw_sql(script).execute(&mut **connection).await.map(drop).map_err(from_driver)
-        })
-    }
-
-    /// What marks entries of the audit trail.
-    pub(crate) const fn audit_seal(&self) -> &AuditSeal {
-        &self.audit
-    }
-
-    /// The moment by the store's own clock, in microseconds since 1970, as an expression.
-    pub(crate) const fn clock_micros(&self) -> &'static str {
-        match self.link {
-            Link::Sqlite(_) => "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-            Link::Postgres(_) => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)",
-        }
-    }
-
-    pub(crate) const fn is_postgres(&self) -> bool {
-        matches!(self.link, Link::Postgres(_))
-    }
-
-    fn statements_of(&self, batch: Batch, rows: Vec<Vec<Value>>) -> Vec<Statement> {
-        match self.link {
-            Link::Sqlite(_) => batch.by_values(rows),
-            Link::Postgres(_) => batch.by_arrays(rows),
-        }
-    }
-
-    fn count(&self) {
-        self.statements.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        if self.is_open {
-            on_engine!(&mut self.link, connection => connection.close_on_drop());
-        }
     }
 }

@@ -31,6 +31,7 @@ mod tenants;
 mod usage;
 mod value;
 mod verify;
+mod wall;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -62,6 +63,7 @@ pub use self::usage::{
     UsageSummary, UsageTotals,
 };
 pub use self::verify::{Difference, VerifyReport};
+pub use self::wall::RowSecurity;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
@@ -229,7 +231,14 @@ impl TenantStore {
         T: Send + 'static,
         F: for<'w> FnOnce(&'w mut Work) -> Doing<'w, T> + Send + 'static,
     {
-        self.store.perform(purpose, body).await
+        let engine = Arc::clone(&self.store.engine);
+        let tenant = self.tenant.clone();
+        run(async move {
+            let mut work = engine.work_of(&tenant, purpose).await?;
+            let result = body(&mut work).await;
+            work.end(result).await
+        })
+        .await
     }
 }
 

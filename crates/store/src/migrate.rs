@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::engine::{Purpose, Work, sql};
 use crate::error::StoreError;
 use crate::value::{Place, content_hash, micros};
-use crate::{Store, audit};
+use crate::{Store, audit, wall};
 
 /// Where the schema stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,6 +89,12 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0008_audit_chain.sql"),
     },
     Migration {
+        version: 9,
+        name: "row_security",
+        sqlite: include_str!("../migrations/sqlite/0009_row_security.sql"),
+        postgres: include_str!("../migrations/postgres/0009_row_security.sql"),
+    },
+    Migration {
         version: 10,
         name: "permits",
         sqlite: include_str!("../migrations/sqlite/0010_permits.sql"),
@@ -150,6 +156,7 @@ async fn apply(work: &mut Work, now: Timestamp) -> Result<MigrationStatus, Store
             .bind(micros(now));
         work.execute(record).await?;
     }
+    wall::raise(work).await?;
     check(work).await.map(status)
 }
 

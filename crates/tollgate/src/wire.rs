@@ -1,6 +1,8 @@
 //! The one place that puts the pieces together: the store with its engine, the vault with its
 //! keys, the use cases, and the two edges.
 
+mod trust;
+
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -24,6 +26,8 @@ use crate::admin::Admin;
 use crate::output::{Exit, Failure};
 use crate::settings::{SecretReference, Settings, environment};
 use crate::telemetry::Telemetry;
+
+pub use self::trust::{audit_seal, missing_wall};
 
 /// The file in the data directory that says which node this is.
 const NODE_FILE: &str = "node-id";
@@ -123,6 +127,10 @@ pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure
 pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
     let clock = Arc::new(SystemClock::start());
     let store = open_store(settings, clock.as_ref(), audit_seal(&ring)).await?;
+    let wall = store.row_security().await;
+    if let Some(missing) = missing_wall(&wall.map_err(|error| of_store(&error))?) {
+        tracing::warn!("{missing}");
+    }
     let mark = ring.pepper_mark();
     write_private(&settings.folder.join(MARK_FILE), |out| {
         writeln!(out, "{mark}")
@@ -143,12 +151,6 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
     // Boxed, because it is large and whoever waits for it would be too.
     let app = Box::pin(App::start(parts)).await;
     app.map_err(|error| of_app(&error))
-}
-
-/// What chains the audit trail under the installation's own key.
-pub fn audit_seal(ring: &KeyRing) -> AuditSeal {
-    let key = ring.audit_key();
-    AuditSeal::new(move |bytes| key.mark(bytes))
 }
 
 async fn open_store(

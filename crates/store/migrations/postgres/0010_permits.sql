@@ -5,3 +5,6 @@ CREATE TABLE rate_windows (
     tenant_id TEXT COLLATE "C" NOT NULL,
     slots TEXT COLLATE "C" NOT NULL
 );
+
+ALTER TABLE rate_windows ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant_wall ON rate_windows USING (tenant_id = NULLIF(current_setting('tollgate.tenant', true), ''));

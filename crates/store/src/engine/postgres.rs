@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::{PoolConnection, PoolOptions};
@@ -31,6 +31,7 @@ pub(super) struct Pools {
     /// The one connection that listens.
     news: PgPool,
     months: Mutex<BTreeSet<Period>>,
+    wall: OnceLock<String>,
 }
 
 pub(super) fn open(url: &str, max_connections: u32) -> Result<Pools, StoreError> {
@@ -55,6 +56,7 @@ pub(super) fn open(url: &str, max_connections: u32) -> Result<Pools, StoreError>
         books: pool(BOOKKEEPERS),
         news: pool(1),
         months: Mutex::default(),
+        wall: OnceLock::new(),
     })
 }
 
@@ -78,6 +80,15 @@ impl Pools {
 
     pub(super) const fn news(&self) -> &PgPool {
         &self.news
+    }
+
+    /// The role of the second wall, once it was seen to stand.
+    pub(super) fn wall_role(&self) -> Option<String> {
+        self.wall.get().cloned()
+    }
+
+    pub(super) fn stands(&self, role: &str) {
+        self.wall.get_or_init(|| role.to_owned());
     }
 
     pub(super) fn unprepared(&self, months: &[Period]) -> BTreeSet<Period> {
@@ -135,6 +146,17 @@ pub(super) async fn make_partition(work: &mut Work, month: Period) -> Result<(),
 /// their numbers, so whoever polls for them misses none, and what one has checked stays true until it commits.
 pub(super) fn lock_changes() -> Statement {
     sql("SELECT pg_advisory_xact_lock($1)").bind(CHANGE_LOCK)
+}
+
+/// What begins a tenant's work: always a transaction, because the role is set for one.
+pub(super) fn begin_behind_wall(purpose: Purpose) -> String {
+    let begin = begin(purpose).unwrap_or("BEGIN READ ONLY");
+    match purpose {
+        Purpose::Change | Purpose::Erase => {
+            format!("{begin}; SELECT pg_advisory_xact_lock({CHANGE_LOCK})")
+        }
+        Purpose::Read | Purpose::Snapshot | Purpose::Book => begin.to_owned(),
+    }
 }
 
 pub(super) const fn begin(purpose: Purpose) -> Option<&'static str> {

@@ -20,6 +20,7 @@ mod permits;
 mod tenants;
 mod usage;
 mod verify;
+mod wall;
 mod world;
 
 /// Makes a test of each engine from each function.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tollgate_app::config::SyncChoice;
 use tollgate_core::NodeId;
-use tollgate_store::{AuditSeal, MigrationStatus, OpenStore, Store, StoreError};
+use tollgate_store::{AuditSeal, MigrationStatus, OpenStore, RowSecurity, Store, StoreError};
 
 use super::finding::Finding;
 use crate::settings::{SecretReference, Settings, StoreUrl};
@@ -133,8 +133,11 @@ pub(super) async fn store(settings: &Settings) -> Finding {
     }
     match look_into(&url).await {
         Err(error) => Finding::failing(CHECK, error.to_string()),
-        Ok((engine, status)) => match status.pending.len() {
-            0 => Finding::well(CHECK, format!("{engine}, schema up to date")),
+        Ok((engine, status, wall)) => match status.pending.len() {
+            0 => match wire::missing_wall(&wall) {
+                None => Finding::well(CHECK, format!("{engine}, schema up to date")),
+                Some(missing) => Finding::weak(CHECK, missing),
+            },
             pending => {
                 let detail =
                     format!("{engine}, {pending} migrations wait: the next start does them");
@@ -144,7 +147,7 @@ pub(super) async fn store(settings: &Settings) -> Finding {
     }
 }
 
-async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus), StoreError> {
+async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus, RowSecurity), StoreError> {
     let options = OpenStore {
         max_connections: 1,
         node: NodeId::generate(),
@@ -153,11 +156,12 @@ async fn look_into(url: &str) -> Result<(&'static str, MigrationStatus), StoreEr
     let store = Store::open(url, options).await?;
     let status = async {
         store.ping().await?;
-        store.migration_status().await
+        Ok((store.migration_status().await?, store.row_security().await?))
     };
-    let status = status.await;
+    let found: Result<_, StoreError> = status.await;
     store.close().await;
-    Ok((store.engine_name(), status?))
+    let (status, wall) = found?;
+    Ok((store.engine_name(), status, wall))
 }
 
 /// Settings that work and are not what one would want where money is at stake.

@@ -1,0 +1,2 @@
+-- Nothing: SQLite has no roles and no row-level security. The file belongs to one process, which keeps tenants apart;
+-- on PostgreSQL this migration raises a second wall.
