@@ -142,6 +142,9 @@ fn books() -> Vec<Route> {
         route!(GET    "/api/v1/masterkeys", INSTALLATION, v1::masterkeys::status),
         route!(POST   "/api/v1/masterkeys/rewrap", INSTALLATION, v1::masterkeys::rewrap),
 
+        route!(GET    "/api/v1/nodes", INSTALLATION, v1::nodes::list),
+        route!(POST   "/api/v1/nodes/{id}/retire", INSTALLATION, v1::nodes::retire),
+
         route!(GET    "/api/v1/providers", READ, v1::providers::list),
     ]
 }

@@ -15,6 +15,7 @@ use tollgate_providers::UrlPolicy;
 use tollgate_store::{ChangeKind, Store};
 use tollgate_vault::{KeyRing, Secret, VaultError};
 
+use crate::books::Check;
 use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
 use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
@@ -24,7 +25,6 @@ use crate::idempotency::Running;
 use crate::jobs::Jobs;
 use crate::journal::{Journal, Recovery};
 use crate::ledger::{Ledger, Writer};
-use crate::masterkeys::ToldKeys;
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::{Fellowship, Metering};
 use crate::prices::PriceSource;
@@ -61,14 +61,14 @@ pub struct AppParts {
 pub struct App {
     pub(crate) store: Store,
     pub(crate) ring: LiveRing,
-    /// What the other nodes were last told of this node's master keys.
-    pub(crate) told: Mutex<Option<ToldKeys>>,
-    /// Held by the one round of re-wrapping that is under way.
-    pub(crate) rewrapping: tokio::sync::Mutex<()>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) url_policy: UrlPolicy,
     pub(crate) journal: Arc<Journal>,
     pub(crate) ledger: Ledger,
+    /// Bytes that the last end of the program left half-written in the journal.
+    pub(crate) torn_bytes: u64,
+    /// The last verification of the books on this node.
+    pub(crate) last_check: Mutex<Option<Check>>,
     pub(crate) environment: Environment,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) probing: Probing,
@@ -105,7 +105,7 @@ impl App {
             Arc::clone(&parts.clock),
             parts.config.writing(),
         );
-        recover(&journal, &ledger, recovery)?;
+        let torn_bytes = recover(&journal, &ledger, recovery)?;
         writer.caught_up().await;
         // Nothing is held yet, so nothing of what an earlier run had drawn is needed.
         operator.give_back_all().await?;
@@ -127,12 +127,12 @@ impl App {
         let app = Arc::new(Self {
             store: parts.store,
             ring: LiveRing::new(parts.ring, parts.read_keys),
-            told: Mutex::new(None),
-            rewrapping: tokio::sync::Mutex::default(),
             clock: parts.clock,
             url_policy: parts.url_policy,
             journal,
             ledger,
+            torn_bytes,
+            last_check: Mutex::new(None),
             environment: Environment {
                 read: parts.read_env,
                 prefixes,
@@ -364,10 +364,11 @@ fn owners(prices: &[(Option<TenantId>, PriceOverride)]) -> BTreeSet<Option<Tenan
 
 /// Sends what an earlier run left in the journal on its way to the ledger. A call that was
 /// dispatched and never finished is charged at its worst case: the provider may have billed it.
-fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<(), AppError> {
+/// Returns how many bytes were left half-written.
+fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<u64, AppError> {
+    let torn_bytes = recovery.torn_bytes;
     let (finished, interrupted) = (recovery.unposted.len(), recovery.interrupted.len());
-    if finished > 0 || interrupted > 0 || recovery.torn_bytes > 0 {
-        let torn_bytes = recovery.torn_bytes;
+    if finished > 0 || interrupted > 0 || torn_bytes > 0 {
         tracing::info!(
             finished,
             interrupted,
@@ -382,5 +383,5 @@ fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<(),
         let receipt = journal.settled(ticket, &worst)?;
         ledger.post(Some(receipt), worst, None);
     }
-    Ok(())
+    Ok(torn_bytes)
 }

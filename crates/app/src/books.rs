@@ -1,5 +1,7 @@
 //! The books as a whole: whether they are exact, how far they are, and whether this node is ready.
 
+use jiff::Timestamp;
+use tollgate_core::TenantId;
 use tollgate_core::audit::AuditEntry;
 use tollgate_core::role::Permission;
 
@@ -19,12 +21,34 @@ const LAG_ROWS_MAX: u64 = 100_000;
 pub struct BooksStatus {
     /// What is in the ledger, from every node.
     pub ledger: LedgerStatus,
-    /// How far this node's writer is.
-    pub progress: LedgerProgress,
-    /// This node's journal.
-    pub journal: JournalStatus,
+    /// How this node is doing.
+    pub node: Progress,
+    /// The last verification that this node was asked for since its start.
+    pub last_check: Option<Check>,
     /// `sqlite` or `postgres`.
     pub engine: &'static str,
+}
+
+/// How far a node is with what it has to write down.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    /// The ledger's writer.
+    pub ledger: LedgerProgress,
+    /// The journal.
+    pub journal: JournalStatus,
+    /// Bytes that the last end of the program left half-written in the journal.
+    pub torn_bytes: u64,
+}
+
+/// A verification of the books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Of whose books; none for everybody's.
+    pub tenant: Option<TenantId>,
+    /// Whether nothing differed.
+    pub is_exact: bool,
 }
 
 /// Whether this node can take calls, one check each. No secrets: anybody may ask.
@@ -53,11 +77,24 @@ impl App {
     pub async fn verify_ledger(&self, context: &Context) -> Result<VerifyReport, AppError> {
         context.must_be_allowed(Permission::ManageLedger)?;
         self.settle_books().await;
-        Ok(self
-            .store
-            .operator()
-            .verify(context.tenant.as_ref())
-            .await?)
+        let operator = self.store.operator();
+        let report = operator.verify(context.tenant.as_ref()).await?;
+        *self.last_check.lock() = Some(Check {
+            at: context.now.wall,
+            tenant: context.tenant.clone(),
+            is_exact: report.is_exact(),
+        });
+        Ok(report)
+    }
+
+    /// How far this node's writer is, and how its journal is doing. No secrets, and no statement.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        Progress {
+            ledger: self.ledger.progress(),
+            journal: self.journal.status(),
+            torn_bytes: self.torn_bytes,
+        }
     }
 
     /// Compares the ledger with the roll-ups alone.
@@ -86,8 +123,8 @@ impl App {
         context.must_be_allowed(Permission::ManageLedger)?;
         Ok(BooksStatus {
             ledger: self.store.operator().ledger_status().await?,
-            progress: self.ledger.progress(),
-            journal: self.journal.status(),
+            node: self.progress(),
+            last_check: self.last_check.lock().clone(),
             engine: self.store.engine_name(),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tollgate_core::health::Pace;
 
 use crate::health::Probing;
@@ -10,7 +10,7 @@ use crate::journal::{JournalConfig, SyncPolicy};
 use crate::ledger::WriterConfig;
 
 /// How the books are kept on this node.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AppConfig {
     /// The folder of the journal; within the data directory when not set.
@@ -45,7 +45,7 @@ pub struct AppConfig {
 }
 
 /// When the journal reaches the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyncChoice {
     /// Rows of a few milliseconds together: next to no cost, and a power cut loses at most those.

@@ -22,6 +22,7 @@ pub mod ledger;
 pub mod masterkeys;
 pub mod metering;
 mod naming;
+pub mod nodes;
 pub mod prices;
 pub mod revision;
 pub mod tenants;

@@ -293,6 +293,19 @@ impl World {
         self.app.mark_credential_refused(id, used).await;
     }
 
+    /// Another node, which has given no sign of life for an hour.
+    pub async fn quiet_node(&self) -> NodeId {
+        let node = NodeId::generate();
+        let seen = self.clock.now().wall - jiff::SignedDuration::from_hours(1);
+        let store = self.app.store.as_node(node);
+        store
+            .operator()
+            .heartbeat(seen)
+            .await
+            .expect("another node");
+        node
+    }
+
     /// Takes the store away, as an outage does. The world can only be left then.
     pub async fn lose_store(&self) {
         self.app.store.close().await;

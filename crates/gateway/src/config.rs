@@ -1,9 +1,9 @@
 //! Settings of the data plane, with their defaults.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Bounds in bytes, seconds and numbers for everything that callers and providers can do.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
     /// Bytes of the largest request body that is taken.

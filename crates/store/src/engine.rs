@@ -18,6 +18,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Postgres, Sqlite};
 use tollgate_core::{Period, TenantId};
 
+pub(crate) use self::sqlite::take_lock;
 pub(crate) use self::statement::{Batch, Kind, Statement, Value, sql};
 use crate::audit::AuditSeal;
 use crate::error::StoreError;

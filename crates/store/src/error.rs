@@ -73,6 +73,12 @@ pub enum StoreError {
         /// The database file.
         path: PathBuf,
     },
+    /// A backup cannot be made or used.
+    #[error("{reason}")]
+    Backup {
+        /// Why not.
+        reason: String,
+    },
     /// The address of the database cannot be read.
     #[error(
         "the address of the database cannot be used: {reason}; give sqlite:PATH or postgres://USER@HOST/NAME"

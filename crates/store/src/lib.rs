@@ -9,6 +9,7 @@
 
 mod allowances;
 mod audit;
+pub mod backup;
 mod balances;
 mod changes;
 mod credentials;
@@ -167,6 +168,15 @@ impl Store {
     #[must_use]
     pub const fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// The same database, as another node sees it.
+    #[must_use]
+    pub fn as_node(&self, node: NodeId) -> Self {
+        Self {
+            node,
+            ..self.clone()
+        }
     }
 
     /// What belongs to everybody.

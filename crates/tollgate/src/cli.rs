@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    audit, completions, dev, doctor, init, integration, key, ledger, limit, masterkey, rollup,
-    serve, tenant, usage,
+    audit, backup, completions, config, dev, doctor, init, integration, key, ledger, limit,
+    masterkey, migrate, node, rollup, serve, tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -56,6 +56,14 @@ pub enum Command {
     Rollup(Noun<rollup::Verb>),
     /// Master keys: status rotate retire
     Masterkey(Noun<masterkey::Verb>),
+    /// Running copies of the program: list retire
+    Node(Noun<node::Verb>),
+    /// Copies of an embedded store: create restore
+    Backup(backup::Args),
+    /// The tables of the store: status up
+    Migrate(migrate::Args),
+    /// Settings: show check
+    Config(config::Args),
     /// Say what is missing, wrong or weak in this installation
     Doctor(doctor::Args),
     #[expect(missing_docs, reason = "the text of its arguments is what help shows")]

@@ -1,7 +1,9 @@
 //! The commands: one file each, named as it is typed.
 
 pub mod audit;
+pub mod backup;
 pub mod completions;
+pub mod config;
 pub mod dev;
 pub mod doctor;
 pub mod init;
@@ -10,6 +12,8 @@ pub mod key;
 pub mod ledger;
 pub mod limit;
 pub mod masterkey;
+pub mod migrate;
+pub mod node;
 pub mod rollup;
 pub mod serve;
 pub mod tenant;
@@ -41,6 +45,10 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Ledger(noun) => ledger::run(noun).await,
         Command::Rollup(noun) => rollup::run(noun).await,
         Command::Masterkey(noun) => masterkey::run(noun).await,
+        Command::Node(noun) => node::run(noun).await,
+        Command::Backup(args) => backup::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
+        Command::Config(args) => config::run(args),
         Command::Doctor(args) => doctor::run(args).await,
         Command::Simulate(args) => simulate::run(args).await.map_err(Failure::plain),
         Command::Replay(args) => {

@@ -11,7 +11,7 @@ mod reference;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_app::AppConfig;
 use tollgate_gateway::GatewayConfig;
 use tollgate_providers::{Loopback, UrlPolicy};
@@ -60,6 +60,9 @@ pub struct Settings {
     pub log: LogSettings,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// Where each setting that is not a default was said: its section and name, and the place that
+    /// decided it.
+    pub said: Vec<(String, Place)>,
 }
 
 /// Where rows are kept.
@@ -84,7 +87,7 @@ impl Default for StoreSettings {
 }
 
 /// Where providers may be, beyond https to public hosts.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProviderSettings {
     /// Whether this machine itself may be a provider.
@@ -234,6 +237,7 @@ impl Settings {
             providers: layers.of_crate("providers"),
             log: layers.of_crate("log"),
             file: file.map(|(path, _)| path.to_owned()),
+            said: layers.said(),
         };
         layers.finish().map(|()| settings)
     }

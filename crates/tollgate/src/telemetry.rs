@@ -10,8 +10,9 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tollgate_app::App;
+use tollgate_app::books::Progress;
 use tollgate_gateway::Metrics;
 use tracing_subscriber::EnvFilter;
 
@@ -22,7 +23,7 @@ use crate::settings::environment;
 pub const DEFAULT_LEVEL: &str = "info";
 
 /// What is logged and how.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
     /// `error`, `warn`, `info`, `debug`, `trace`, or such levels by crate: `info,tollgate_app=debug`.
@@ -32,7 +33,7 @@ pub struct LogSettings {
 }
 
 /// Levels that can be read.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub struct Level(String);
 
@@ -58,7 +59,7 @@ fn is_directive(part: &str) -> bool {
 }
 
 /// How the log's lines look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// For people.
@@ -95,6 +96,71 @@ pub struct Telemetry {
     ready: Family<CheckLabels, Gauge<i64, AtomicI64>>,
     lag_rows: Gauge<u64, AtomicU64>,
     statements: Counter<u64, AtomicU64>,
+    journal: JournalGauges,
+}
+
+/// What the journal of this node is doing.
+#[derive(Debug, Default)]
+struct JournalGauges {
+    bytes: Gauge<u64, AtomicU64>,
+    open_calls: Gauge<u64, AtomicU64>,
+    unposted_rows: Gauge<u64, AtomicU64>,
+    unsynced_records: Gauge<u64, AtomicU64>,
+    sync_failures: Counter<u64, AtomicU64>,
+    torn_bytes: Gauge<u64, AtomicU64>,
+}
+
+impl JournalGauges {
+    fn register(&self, registry: &mut Registry) {
+        let gauges = [
+            ("bytes", "Bytes of this node's journal", &self.bytes),
+            (
+                "open_calls",
+                "Calls of this node in flight",
+                &self.open_calls,
+            ),
+            (
+                "unposted_rows",
+                "Rows in this node's journal that the ledger does not have",
+                &self.unposted_rows,
+            ),
+            (
+                "unsynced_records",
+                "Records of this node's journal that are not yet known to be on the disk",
+                &self.unsynced_records,
+            ),
+            (
+                "torn_bytes",
+                "Bytes that the last end of the program left half-written in its journal",
+                &self.torn_bytes,
+            ),
+        ];
+        for (name, says, gauge) in gauges {
+            registry.register(
+                format!("tollgate_journal_{name}"),
+                says,
+                Gauge::clone(gauge),
+            );
+        }
+        let says = "How often the disk of this node's journal refused";
+        registry.register(
+            "tollgate_journal_sync_failures",
+            says,
+            Counter::clone(&self.sync_failures),
+        );
+    }
+
+    fn set(&self, progress: &Progress) {
+        let journal = &progress.journal;
+        self.bytes.set(journal.bytes);
+        self.open_calls.set(journal.open_calls);
+        self.unposted_rows.set(journal.unposted);
+        self.unsynced_records.set(journal.unsynced);
+        let counted = self.sync_failures.get();
+        self.sync_failures
+            .inc_by(journal.sync_failures.saturating_sub(counted));
+        self.torn_bytes.set(progress.torn_bytes);
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -116,6 +182,8 @@ impl Telemetry {
             statements_says,
             Counter::clone(&statements),
         );
+        let journal = JournalGauges::default();
+        journal.register(&mut registry);
         let ready_says = "Whether this node can take calls, by what that needs";
         registry.register("tollgate_ready", ready_says, Family::clone(&ready));
         let lag_says = "Rows in this node's journal that wait for the ledger";
@@ -129,6 +197,7 @@ impl Telemetry {
             ready,
             lag_rows,
             statements,
+            journal,
         }
     }
 
@@ -146,6 +215,7 @@ impl Telemetry {
                 .set(i64::from(is_well));
         }
         self.lag_rows.set(readiness.lag_rows);
+        self.journal.set(&app.progress());
         let sent = app.statements();
         self.statements
             .inc_by(sent.saturating_sub(self.statements.get()));

@@ -337,7 +337,7 @@ pub enum Written {
 }
 
 /// Which node this is: said by a file in the data directory, which is made at the first start.
-fn node_id(folder: &Path) -> Result<NodeId, Failure> {
+pub fn node_id(folder: &Path) -> Result<NodeId, Failure> {
     let path = folder.join(NODE_FILE);
     write_private(&path, |out| writeln!(out, "{}", NodeId::generate()))?;
     let text = fs::read_to_string(&path).map_err(|error| Failure::file("read", &path, &error))?;

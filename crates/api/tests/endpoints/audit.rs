@@ -47,6 +47,7 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("POST /api/v1/enforcement/batch", &[]),
     // Nothing waits to be re-wrapped here; each batch that is re-wrapped writes an entry.
     ("POST /api/v1/masterkeys/rewrap", &[]),
+    ("POST /api/v1/nodes/{id}/retire", &["operator node.retire"]),
     (
         "POST /api/v1/ledger/rollups/rebuild",
         &["operator rollup.rebuild"],
@@ -82,6 +83,7 @@ async fn subject(client: &Client, route: &str) -> String {
     let path = route.split(' ').nth(1).unwrap();
     match path.split('/').nth(3).unwrap() {
         "tenants" => client.world.tenant("initech").await.to_string(),
+        "nodes" => client.world.quiet_node().await.to_string(),
         "keys" => {
             let role = Role::Caller;
             let made = client.world.created_key(Some(&client.acme), role).await;

@@ -43,7 +43,7 @@ impl App {
 
     /// One round over everything that is sealed under another key than the active one.
     pub(crate) async fn rewrap_all(&self, asker: &Context) -> Result<Rewrap, AppError> {
-        let _turn = self.rewrapping.lock().await;
+        let _turn = self.ring.rewrapping.lock().await;
         let operator = self.store.operator();
         let ring = self.ring.load().clone();
         let active = ring.active_id();

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
 use tollgate_core::access::KeyDigest;
 use tollgate_core::role::Role;
 use tollgate_store::SealedRow;
 use tollgate_vault::{Binding, KeyRing, MintedKey, Sealed, Secret, VaultError};
 
+use super::ToldKeys;
 use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
@@ -22,6 +24,10 @@ pub struct LiveRing {
     /// Held, shared, from sealing to keeping, and alone while the ring is replaced: whoever sees
     /// the new ring also sees every row that was sealed with the old one.
     sealing: tokio::sync::RwLock<()>,
+    /// What the other nodes were last told of this node's keys.
+    pub(super) told: Mutex<Option<ToldKeys>>,
+    /// Held by the one round of re-wrapping that is under way.
+    pub(super) rewrapping: tokio::sync::Mutex<()>,
 }
 
 impl std::fmt::Debug for LiveRing {
@@ -41,6 +47,8 @@ impl LiveRing {
             ring: ArcSwap::from_pointee(ring),
             read,
             sealing: tokio::sync::RwLock::default(),
+            told: Mutex::new(None),
+            rewrapping: tokio::sync::Mutex::default(),
         }
     }
 
@@ -108,7 +116,7 @@ impl App {
             .operator()
             .tell_master_keys(told, Some(entry))
             .await?;
-        *self.told.lock() = Some(after);
+        *self.ring.told.lock() = Some(after);
         tracing::info!(%active, "the key file has changed and is in use");
         Ok(true)
     }
@@ -158,6 +166,6 @@ pub(super) fn binding_of(row: &SealedRow) -> Result<Binding<'_>, AppError> {
     })
 }
 
-pub(super) fn json_of(keys: &super::ToldKeys) -> Result<String, AppError> {
+pub(super) fn json_of(keys: &ToldKeys) -> Result<String, AppError> {
     serde_json::to_string(keys).map_err(AppError::internal)
 }

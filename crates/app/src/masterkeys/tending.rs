@@ -45,18 +45,18 @@ impl App {
     /// Tells the other nodes which keys this one has, if that has changed.
     pub(crate) async fn tell_keys(&self) -> Result<(), AppError> {
         let keys = self.told_keys();
-        if self.told.lock().as_ref() == Some(&keys) {
+        if self.ring.told.lock().as_ref() == Some(&keys) {
             return Ok(());
         }
         let text = Some(json_of(&keys)?);
         self.store.operator().tell_master_keys(text, None).await?;
-        *self.told.lock() = Some(keys);
+        *self.ring.told.lock() = Some(keys);
         Ok(())
     }
 
     /// Has the keys told again, although they have not changed.
     pub(crate) fn forget_told_keys(&self) {
-        *self.told.lock() = None;
+        *self.ring.told.lock() = None;
     }
 
     /// Tells that this node has stopped and needs no keys.

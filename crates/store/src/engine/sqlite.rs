@@ -79,7 +79,7 @@ fn pool(connections: u32) -> PoolOptions<Sqlite> {
 }
 
 /// The operating system frees this lock when the process ends, however it ends.
-fn take_lock(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn take_lock(path: &Path) -> Result<File, StoreError> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let file = File::options()

@@ -4,10 +4,11 @@ mod checks;
 mod finding;
 
 use serde_json::{Value, json};
+use tollgate_core::clock::{Clock as _, SystemClock};
 
 use self::finding::{Finding, State};
 use crate::cli::Form;
-use crate::client::Client;
+use crate::client::{Client, Remote};
 use crate::output::{self, Failure};
 use crate::settings::{Flags, Settings};
 
@@ -61,6 +62,7 @@ async fn examine(
     if let Ok((status, body)) = client.probe("/readyz?verbose=1").await {
         let ready: Value = serde_json::from_str(&body).unwrap_or_default();
         findings.extend(checks::running(&url, status, &ready));
+        findings.push(master_keys(&url).await);
     } else {
         findings.push(Finding::skipped(
             "server",
@@ -70,8 +72,25 @@ async fn examine(
         findings.push(checks::port("admin port", settings.admin_address()).await);
         findings.push(checks::store(settings).await);
     }
+    findings.extend(checks::backup(settings, SystemClock::start().now().wall));
     findings.extend(checks::weak_settings(settings));
     Ok(())
+}
+
+/// Asks the server about its master keys, if there is a key to ask with.
+async fn master_keys(url: &str) -> Finding {
+    const CHECK: &str = "old master keys";
+    let remote = Remote {
+        url: url.to_owned(),
+        key: None,
+        key_file: None,
+        tenant: None,
+    };
+    let asked = async { Client::new(&remote)?.get("/api/v1/masterkeys").await };
+    match asked.await {
+        Ok(answer) => checks::master_keys(&answer.json),
+        Err(_no_key) => Finding::skipped(CHECK, "needs an operator's key in TOLLGATE_KEY"),
+    }
 }
 
 fn told(findings: &[Finding], form: Form) -> String {

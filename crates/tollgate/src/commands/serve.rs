@@ -60,7 +60,7 @@ pub(super) async fn until_asked(shutdown: &mut Shutdown, running: Running) -> Re
     }
 }
 
-fn check(flags: &Flags) -> Result<(), Failure> {
+pub(super) fn check(flags: &Flags) -> Result<(), Failure> {
     let failed = |failure: Failure| Failure::new(Exit::CheckFailed, failure.message);
     let settings = Settings::load(flags).map_err(failed)?;
     settings.store_url().map_err(failed)?;

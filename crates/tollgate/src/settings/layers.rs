@@ -189,6 +189,18 @@ impl Layers {
         }
     }
 
+    /// Where each setting was said, the place that decides it last.
+    pub(super) fn said(&self) -> Vec<(String, Place)> {
+        let named = self.values.iter().map(|said| {
+            let dot = if said.section.is_empty() { "" } else { "." };
+            (
+                format!("{}{dot}{}", said.section, said.name),
+                said.place.clone(),
+            )
+        });
+        named.collect()
+    }
+
     /// The end: every mistake there was.
     pub(super) fn finish(mut self) -> Result<(), Mistakes> {
         self.mistakes

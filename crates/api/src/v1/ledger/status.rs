@@ -20,6 +20,20 @@ pub(crate) struct StatusBody {
     ledger: LedgerBody,
     writer: WriterBody,
     journal: JournalBody,
+    /// The last verification that this node was asked for since its start; null if there was none.
+    last_check: Option<CheckBody>,
+}
+
+/// A verification of the books.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LedgerCheck)]
+pub(crate) struct CheckBody {
+    /// When it was asked for.
+    at: Timestamp,
+    /// Of whose books; null for everybody's.
+    tenant_id: Option<String>,
+    /// Whether nothing differed.
+    exact: bool,
 }
 
 /// The ledger, from every node.
@@ -84,11 +98,14 @@ pub(crate) struct JournalBody {
     unsynced: u64,
     /// How often the disk refused, since the start.
     sync_failures: u64,
+    /// Bytes that the last end of the program left half-written.
+    torn_bytes: u64,
 }
 
 impl From<BooksStatus> for StatusBody {
     fn from(status: BooksStatus) -> Self {
-        let (ledger, progress, journal) = (status.ledger, status.progress, status.journal);
+        let (ledger, node) = (status.ledger, status.node);
+        let (progress, journal) = (node.ledger, node.journal);
         Self {
             engine: status.engine,
             ledger: LedgerBody {
@@ -119,7 +136,13 @@ impl From<BooksStatus> for StatusBody {
                 unposted: journal.unposted,
                 unsynced: journal.unsynced,
                 sync_failures: journal.sync_failures,
+                torn_bytes: node.torn_bytes,
             },
+            last_check: status.last_check.map(|check| CheckBody {
+                at: check.at,
+                tenant_id: check.tenant.map(String::from),
+                exact: check.is_exact,
+            }),
         }
     }
 }

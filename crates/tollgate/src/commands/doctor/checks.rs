@@ -5,18 +5,24 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use http::StatusCode;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tollgate_app::config::SyncChoice;
 use tollgate_core::NodeId;
 use tollgate_store::{AuditSeal, MigrationStatus, OpenStore, RowSecurity, Store, StoreError};
+use tollgate_vault::KeyRing;
 
 use super::finding::Finding;
+use crate::commands::backup;
 use crate::settings::{SecretReference, Settings, StoreUrl};
 use crate::wire;
 
 /// Permissions of a file that say that others than its owner may read or write it.
 const OTHERS: u32 = 0o077;
+
+/// Age of the newest backup from which it is worth a word.
+const BACKUP_HOURS_MAX: i64 = 7 * 24;
 
 /// Rows that wait for the ledger before it is worth a word.
 const LAG_WORTH_TELLING: u64 = 10_000;
@@ -34,7 +40,72 @@ pub(super) fn key_file(settings: &Settings) -> Finding {
         let path = path.display();
         return Finding::weak(CHECK, format!("others may read {path}: chmod 600 {path}"));
     }
+    let next = reference.read("vault.key_file").ok();
+    if let Some(next) = next.and_then(|text| KeyRing::next_in_file(&text)) {
+        let detail =
+            format!("a rotation to {next} was begun: `tollgate masterkey rotate` goes on with it");
+        return Finding::weak(CHECK, detail);
+    }
     Finding::well(CHECK, reference.to_string())
+}
+
+/// Where the master keys stand, as the server tells an operator.
+pub(super) fn master_keys(keys: &Value) -> Finding {
+    const CHECK: &str = "old master keys";
+    let listed = keys
+        .get("keys")
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    let old = listed
+        .iter()
+        .filter(|key| key.get("active") != Some(&Value::Bool(true)));
+    let with = |name: &str, is: fn(&Value) -> bool| {
+        let those = old.clone().filter(|key| key.get(name).is_some_and(is));
+        let ids = those.filter_map(|key| key.get("id").and_then(Value::as_str));
+        ids.collect::<Vec<_>>().join(", ")
+    };
+    let sealing = with("credentials", |number| number.as_u64() != Some(0));
+    let removable = with("removable", |is| is == &Value::Bool(true));
+    if !sealing.is_empty() {
+        let detail =
+            format!("credentials are still sealed under {sealing}: `tollgate masterkey rotate`");
+        return Finding::weak(CHECK, detail);
+    }
+    if !removable.is_empty() {
+        let detail = format!("nothing needs {removable} any more: `tollgate masterkey retire`");
+        return Finding::weak(CHECK, detail);
+    }
+    Finding::well(CHECK, "there is none")
+}
+
+/// How old the newest backup in the data directory is, on an embedded store.
+pub(super) fn backup(settings: &Settings, now: Timestamp) -> Option<Finding> {
+    const CHECK: &str = "backup";
+    let is_embedded = settings
+        .store_url()
+        .is_ok_and(|url| url.starts_with("sqlite:"));
+    let folder = settings.folder.join(backup::FOLDER);
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let made = entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "db"));
+    let times =
+        made.filter_map(|entry| Timestamp::try_from(entry.metadata().ok()?.modified().ok()?).ok());
+    let hours = times
+        .max()
+        .map(|newest| now.duration_since(newest).as_hours());
+    is_embedded.then(|| match hours {
+        None => Finding::weak(
+            CHECK,
+            "there is none in the data directory: `tollgate backup create`, and keep it elsewhere",
+        ),
+        Some(hours) if hours > BACKUP_HOURS_MAX => Finding::weak(
+            CHECK,
+            format!(
+                "the newest is {} days old: `tollgate backup create`",
+                hours / 24
+            ),
+        ),
+        Some(hours) => Finding::well(CHECK, format!("the newest is {hours} hours old")),
+    })
 }
 
 /// The data directory: whether it is there, can be written to, and is closed to others.
@@ -232,6 +303,27 @@ mod tests {
         assert!(has_password("postgres://u@h/db?password=p"));
         assert!(!has_password("postgres://u@h:5432/db"));
         assert!(!has_password("sqlite:/a:b@c"));
+    }
+
+    #[test]
+    fn old_master_keys_are_worth_a_word() {
+        let state = |old: Value| {
+            let active = serde_json::json!({"id": "k2", "active": true, "credentials": 3, "removable": false});
+            let found = master_keys(&serde_json::json!({ "keys": [active, old] }));
+            (found.state.as_str(), found.detail)
+        };
+        let key = |credentials: u64, removable: bool| serde_json::json!({"id": "k1", "active": false, "credentials": credentials, "removable": removable});
+        let (weak, detail) = state(key(2, false));
+        assert!(
+            weak == "weak" && detail.contains("sealed under k1"),
+            "{detail}"
+        );
+        let (weak, detail) = state(key(0, true));
+        assert!(
+            weak == "weak" && detail.contains("nothing needs k1"),
+            "{detail}"
+        );
+        assert_eq!(state(key(0, false)).0, "ok");
     }
 
     #[test]
