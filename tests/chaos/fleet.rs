@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tollgate_tests::{Answer, Cluster, Http, Program, run};
 
+use crate::clock::{self, WallClock};
 use crate::disk::{self, Disk};
 use crate::tally::Tally;
 use crate::wire::Wire;
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     index: usize,
     /// Its wire to PostgreSQL.
     pub(crate) wire: Option<Wire>,
+    /// Its wall clock, where it can be set back.
+    pub(crate) clock: Option<WallClock>,
     /// Its disk, where this user may mount one.
     pub(crate) disk: Option<Disk>,
     folder: PathBuf,
@@ -185,6 +188,9 @@ impl Node {
                 format!("file:{}", key_file.display()),
             ),
         ];
+        let offset = folder.join(format!("clock-{index}"));
+        let clock = clock::library().map(|library| WallClock::right(library, offset));
+        env.extend(clock.iter().flat_map(WallClock::environment));
         if let (Some(cluster), Some(wire)) = (cluster, &wire) {
             let url = cluster.url.replace(
                 cluster.folder.to_str().unwrap(),
@@ -195,6 +201,7 @@ impl Node {
         Self {
             index,
             wire,
+            clock,
             disk,
             folder: folder.to_owned(),
             env,

@@ -1,5 +1,6 @@
 //! The clients: many at once, of every shape of call, some of which hang up; and what they were answered.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,12 +11,16 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tollgate_tests::{Answer, CHAT, Caller, MESSAGES, Next};
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Node};
 use crate::random::Random;
 use crate::tally::{Broken, Tally};
 
 /// No call may take longer, whatever happens meanwhile.
 const LONGEST: Duration = Duration::from_secs(80);
+
+/// Between two looks at a call that has no end yet, and after how many of them without its node it is given up.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOKS_WITHOUT_NODE: u32 = 5;
 
 /// A client waits so long before it tries once more, as SDKs do.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -162,7 +167,7 @@ impl Load {
             let end = match node.endpoint() {
                 Some(endpoint) => {
                     let caller = caller.at(&endpoint.url).with_key(&target.key);
-                    self.attempt(&call, &caller).await
+                    self.attempt(&call, &caller, node).await
                 }
                 None => End::Badly("nobody listens".to_owned()),
             };
@@ -185,23 +190,31 @@ impl Load {
         self.failures.lock().unwrap().push(failure);
     }
 
-    async fn attempt(&self, call: &Call, caller: &Caller) -> End {
-        let exchange = async {
+    async fn attempt(&self, call: &Call, caller: &Caller, node: &Node) -> End {
+        let begun = Instant::now();
+        let mut exchange = pin!(async {
             if call.body["stream"] == true {
                 self.stream(call, caller).await
             } else {
                 self.whole(call, caller).await
             }
-        };
-        let ended = tokio::time::timeout(LONGEST, exchange).await;
-        ended.unwrap_or_else(|_late| {
-            let seconds = LONGEST.as_secs();
-            self.broken.note(format!(
-                "a call to {} had no end after {seconds} s",
-                call.path
-            ));
-            End::Badly("no end".to_owned())
-        })
+        });
+        // A connection that breaks while it is made is not always told to its client by the client's own library.
+        let mut looks_without_node = 0;
+        while looks_without_node < LOOKS_WITHOUT_NODE {
+            if let Ok(end) = tokio::time::timeout(LOOK, exchange.as_mut()).await {
+                return end;
+            }
+            if begun.elapsed() > LONGEST {
+                let (path, seconds) = (call.path, LONGEST.as_secs());
+                self.broken
+                    .note(format!("a call to {path} had no end after {seconds} s"));
+                return End::Badly("no end".to_owned());
+            }
+            let is_there = node.endpoint().is_some_and(|now| now.url == caller.url);
+            looks_without_node += u32::from(!is_there);
+        }
+        End::Badly("lost with its node".to_owned())
     }
 
     async fn whole(&self, call: &Call, caller: &Caller) -> End {

@@ -7,6 +7,7 @@
     reason = "a runner of tests: where it fails, the run has failed, and says so with its seed"
 )]
 
+mod clock;
 mod disk;
 mod fleet;
 mod load;
@@ -88,7 +89,8 @@ impl Options {
         Duration::from_secs_f64(self.minutes * 60.0)
     }
 
-    /// The faults of this run, and why others are not among them.
+    /// The faults of this run, and what of them is left out. What this machine cannot do keeps its place in the
+    /// schedule, so that a seed says the same everywhere.
     pub(crate) fn faults(&self) -> (Vec<Fault>, Vec<String>) {
         let mut faults = if self.only.is_empty() {
             Fault::value_variants().to_vec()
@@ -104,8 +106,11 @@ impl Options {
             );
         }
         if faults.contains(&Fault::Disk) && !disk::may_mount() {
-            faults.retain(|fault| *fault != Fault::Disk);
             skipped.push("disk: this user may not mount one (run as root on Linux)".to_owned());
+        }
+        if faults.contains(&Fault::Clock) && clock::library().is_none() {
+            let how = "libfaketime is not installed (Debian: apt-get install libfaketime)";
+            skipped.push(format!("clock: {how}"));
         }
         (faults, skipped)
     }

@@ -11,8 +11,14 @@ use crate::tally::{Broken, Tally};
 
 const MINUTE_MICROS: i64 = 60_000_000;
 
-/// The wall clock may be set by a little against the steady one.
-const CLOCK_MICROS: i64 = 2_000;
+/// A minute by moments of admission. The wall clock may be set by a little against the steady one.
+const WINDOW: i64 = MINUTE_MICROS - 2_000;
+
+/// A minute by moments of billing: between the two a node may have been stopped where it was.
+const WINDOW_BILLED: i64 = MINUTE_MICROS - 5_000_000;
+
+/// A row may have been made so much earlier than one that was compared before it, by a clock that was set back.
+const SLACK_MICROS: i64 = 10 * MINUTE_MICROS;
 
 /// So many examples of one difference are told.
 const EXAMPLES: usize = 3;
@@ -55,10 +61,14 @@ pub(crate) type Span = (i64, i64);
 pub(crate) struct Oracle {
     /// What must hold of integrations.
     pub(crate) promises: Vec<Promise>,
+    /// Whether nodes' clocks are set back, so that only the provider knows when calls were made.
+    pub(crate) clocks_lie: bool,
     /// Bytes of the provider's journal that were compared.
     offset: u64,
     /// The latest row that was compared.
     since: i64,
+    /// The calls whose rows were compared.
+    seen: BTreeSet<String>,
     sums: BTreeMap<String, (i64, i64)>,
     moments: BTreeMap<String, Vec<i64>>,
 }
@@ -87,6 +97,12 @@ impl News {
         self.rows.len()
     }
 
+    /// When each call was billed.
+    fn billed(&self) -> BTreeMap<&str, i64> {
+        let moment = |line| (id_of(line), line.time.as_microsecond());
+        self.lines.iter().map(moment).collect()
+    }
+
     /// Billed requests without a row.
     pub(crate) fn missing(&self) -> Vec<&Line> {
         let booked: BTreeSet<&str> = self.rows.iter().map(|row| &*row.call_id).collect();
@@ -106,12 +122,12 @@ impl Oracle {
         let statement = format!(
             "SELECT call_id, integration_id, tokens_in, tokens_out, cost_nanos, held_nanos, policy_result, error_code, \
              usage_source, created_at FROM cus_llm_usage WHERE created_at > {} ORDER BY created_at",
-            self.since
+            self.since.saturating_sub(SLACK_MICROS)
         );
         let rows = tables.rows(&statement).into_iter();
-        let rows = rows
-            .map(|row| serde_json::from_value(row).unwrap())
-            .collect();
+        let rows = rows.map(|row| serde_json::from_value::<Row>(row).unwrap());
+        let rows = rows.filter(|row| !self.seen.contains(&row.call_id));
+        let rows = rows.collect();
         News {
             lines,
             rows,
@@ -131,23 +147,42 @@ impl Oracle {
         self.count_minutes(news);
         self.limits_hold(tally, broken);
         self.offset = news.offset;
-        self.since = news.rows.last().map_or(self.since, |row| row.created_at);
+        let latest = news.rows.last().map_or(0, |row| row.created_at);
+        self.since = self.since.max(latest);
+        let calls = news.rows.iter().map(|row| row.call_id.clone());
+        self.seen.extend(calls);
     }
 
-    /// The moments of billed calls of every integration with a rate.
+    /// When the billed calls of every integration with a rate were admitted.
     fn count_minutes(&mut self, news: &News) {
-        let billed: BTreeSet<&str> = news.lines.iter().map(id_of).collect();
+        let billed = news.billed();
         let rated = self.promises.iter().filter(|promise| promise.rpm.is_some());
         for promise in rated {
-            let of_it = |row: &&Row| {
-                row.integration_id == promise.integration && billed.contains(&*row.call_id)
-            };
-            let moments = self.moments.entry(promise.integration.clone()).or_default();
-            moments.extend(news.rows.iter().filter(of_it).map(|row| row.created_at));
+            let rows = news.rows.iter();
+            let of_it = rows.filter(|row| {
+                row.integration_id == promise.integration && billed.contains_key(&*row.call_id)
+            });
+            let moments: Vec<i64> = of_it.filter_map(|row| self.moment(row, &billed)).collect();
+            let kept = self.moments.entry(promise.integration.clone()).or_default();
+            kept.extend(moments);
+        }
+    }
+
+    /// When a call was admitted; where the nodes' clocks lie, when it was billed, if it was.
+    fn moment(&self, row: &Row, billed: &BTreeMap<&str, i64>) -> Option<i64> {
+        if self.clocks_lie {
+            billed.get(&*row.call_id).copied()
+        } else {
+            Some(row.created_at)
         }
     }
 
     fn limits_hold(&self, tally: &Tally, broken: &Broken) {
+        let window = if self.clocks_lie {
+            WINDOW_BILLED
+        } else {
+            WINDOW
+        };
         for promise in &self.promises {
             let id = &promise.integration;
             let (nanos, tokens) = self.sums.get(id).copied().unwrap_or_default();
@@ -166,7 +201,7 @@ impl Oracle {
             }
             let moments = self.moments.get(id).map_or(&[][..], Vec::as_slice);
             if let Some(rpm) = promise.rpm {
-                minutes_hold((id, rpm), moments, tally, broken);
+                minute_holds((id, rpm, window), moments, tally, broken);
             }
         }
     }
@@ -180,9 +215,10 @@ impl Oracle {
                 .find(own)
                 .is_some_and(|promise| promise.is_drained)
         };
+        let billed = news.billed();
         let within = |row: &Row| {
-            let holds = |(from, to): &Span| (*from..*to).contains(&row.created_at);
-            spans.iter().any(holds)
+            let at = self.moment(row, &billed);
+            at.is_some_and(|at| spans.iter().any(|(from, to)| (*from..*to).contains(&at)))
         };
         let estimated = news.rows.iter().filter(|row| {
             row.usage_source == "estimated" && !row.is_refused() && is_drained(row) && within(row)
@@ -295,13 +331,18 @@ fn row_is_wrong(row: &Row, line: Option<&Line>) -> Option<&'static str> {
 }
 
 /// No 60 seconds with more calls than the limit.
-fn minutes_hold((id, rpm): (&str, usize), moments: &[i64], tally: &Tally, broken: &Broken) {
+fn minute_holds(
+    (id, rpm, window): (&str, usize, i64),
+    moments: &[i64],
+    tally: &Tally,
+    broken: &Broken,
+) {
     let mut moments = moments.to_vec();
     moments.sort_unstable();
     let mut first = 0;
     let mut fullest = 0;
     for (at, moment) in moments.iter().enumerate() {
-        while moment - moments[first] >= MINUTE_MICROS - CLOCK_MICROS {
+        while moment - moments[first] >= window {
             first += 1;
         }
         fullest = fullest.max(at + 1 - first);
@@ -426,7 +467,7 @@ mod tests {
     fn a_minute_is_counted_wherever_it_begins() {
         let minutes = |rpm, moments: &[i64]| {
             let broken = Broken::default();
-            minutes_hold(("i", rpm), moments, &Tally::default(), &broken);
+            minute_holds(("i", rpm, WINDOW), moments, &Tally::default(), &broken);
             broken.all().len()
         };
         let moments = [50_000_000, 0, 60_000_000, 109_000_000];

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Vanish,
     /// The disk of a node's data directory is full
     Disk,
+    /// The wall clock of a node is set back, and right again later
+    Clock,
     /// The store is stopped, in order or as by a crash, and started again
     Outage,
     /// Replies to COMMIT are swallowed and the connection is cut
@@ -57,6 +59,8 @@ pub(crate) enum Blow {
     Vanish { ms: u64 },
     /// Fills the disk of a node.
     Disk { node: usize, ms: u64 },
+    /// Sets a node's wall clock back by so many seconds.
+    Clock { node: usize, seconds: u64, ms: u64 },
     /// Stops the store.
     Outage { mode: &'static str, ms: u64 },
     /// Swallows so many replies of a node.
@@ -143,6 +147,11 @@ impl Schedule {
                 node,
                 ms: random.within(500..=3_000),
             },
+            Fault::Clock => Blow::Clock {
+                node,
+                seconds: random.within(1..=300),
+                ms: random.within(2_000..=4_000),
+            },
             Fault::Outage => Blow::Outage {
                 mode: if random.chance(50) {
                     "immediate"
@@ -211,6 +220,9 @@ impl fmt::Display for Blow {
             Self::Rolling { nodes } => write!(f, "restart {nodes:?} one by one"),
             Self::Vanish { ms } => write!(f, "clients hang up for {ms} ms"),
             Self::Disk { node, ms } => write!(f, "disk of [{node}] full for {ms} ms"),
+            Self::Clock { node, seconds, ms } => {
+                write!(f, "clock of [{node}] {seconds} s back for {ms} ms")
+            }
             Self::Outage { mode, ms } => write!(f, "store stopped ({mode}) for {ms} ms"),
             Self::Commit { node, replies } => {
                 write!(f, "swallow {replies} replies to COMMIT of [{node}]")

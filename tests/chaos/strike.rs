@@ -16,6 +16,9 @@ const COMMITS: Duration = Duration::from_secs(5);
 /// Between two cuts, and between two looks at a disk that must stay full.
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// A node has read its clock anew after so long.
+const CLOCK_IS_READ: Duration = Duration::from_millis(1_500);
+
 impl Stage {
     /// Does one fault, if there is one, and undoes it; an error when a node does not stand it.
     pub(crate) async fn strike(&self, blow: Option<&Blow>) -> Result<(), String> {
@@ -32,6 +35,10 @@ impl Stage {
             Blow::Rolling { nodes } => return self.roll(nodes).await,
             Blow::Vanish { ms } => self.load.vanish(Duration::from_millis(*ms)).await,
             Blow::Disk { node, ms } => self.fill_disk(*node, Duration::from_millis(*ms)).await,
+            Blow::Clock { node, seconds, ms } => {
+                self.set_clock_back(*node, *seconds, Duration::from_millis(*ms))
+                    .await;
+            }
             Blow::Outage { mode, ms } => self.stop_store(mode, Duration::from_millis(*ms)).await,
             Blow::Commit { node, replies } => swallow(self.wire(*node), *replies).await,
             Blow::Cut { node, times } => {
@@ -81,7 +88,9 @@ impl Stage {
     }
 
     async fn fill_disk(&self, node: usize, pause: Duration) {
-        let disk = self.node(node).disk.as_ref().unwrap();
+        let Some(disk) = &self.node(node).disk else {
+            return;
+        };
         let until = Instant::now() + pause;
         while Instant::now() < until {
             disk.fill();
@@ -89,6 +98,18 @@ impl Stage {
         }
         disk.free();
         self.tally().count("full disks");
+    }
+
+    async fn set_clock_back(&self, node: usize, seconds: u64, pause: Duration) {
+        let Some(clock) = &self.node(node).clock else {
+            return;
+        };
+        clock.set_back(seconds);
+        tokio::time::sleep(pause).await;
+        clock.set_back(0);
+        // It is read once a second.
+        tokio::time::sleep(CLOCK_IS_READ).await;
+        self.tally().count("clocks set back");
     }
 
     async fn stop_store(&self, mode: &'static str, pause: Duration) {
