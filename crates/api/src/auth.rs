@@ -6,6 +6,7 @@ use axum::response::Response;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tollgate_app::revision::Precondition;
 use tollgate_app::{AppError, Context};
 use tollgate_core::TenantId;
 use tollgate_core::audit::Actor;
@@ -23,6 +24,8 @@ const TENANT: HeaderName = HeaderName::from_static("x-tollgate-tenant");
 pub(crate) struct Gate {
     pub(crate) api: Api,
     pub(crate) permission: Permission,
+    /// Whether the operation honors `If-Match`.
+    pub(crate) is_conditional: bool,
 }
 
 /// Lets a request pass whose key may do what the route is for.
@@ -37,6 +40,10 @@ pub(crate) async fn guard(
         .map(|id| id.0.clone());
     let context = gate.identify(request.headers(), request_id).await?;
     context.must_be_allowed(gate.permission)?;
+    if !gate.is_conditional && context.precondition != Precondition::None {
+        let detail = "this operation takes no condition: leave it out";
+        return Err(Problem::header("if-match", detail));
+    }
     request.extensions_mut().insert(context);
     Ok(next.run(request).await)
 }

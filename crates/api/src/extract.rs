@@ -9,15 +9,14 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
-use serde_path_to_error::{Path as JsonPath, Segment};
-use tollgate_app::wording::without_values;
 use tollgate_core::period::{day_of, start_of_day};
 
+use crate::mistakes::read;
 use crate::problem::Problem;
 
 /// A JSON body.
@@ -39,9 +38,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         if !is_json(request.headers()) {
             return Err(Problem::of_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
+        let is_patch = request.method() == Method::PATCH;
         let bytes = Bytes::from_request(request, state).await;
         let bytes = bytes.map_err(|rejected| Problem::of_status(rejected.status()))?;
-        read(&bytes).map(Self)
+        let value = read(&bytes)?;
+        if is_patch && is_empty_object(&bytes) {
+            let detail = "nothing to change: give at least one member";
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return Err(Problem::at(status, "invalid", "", detail));
+        }
+        Ok(Self(value))
     }
 }
 
@@ -93,6 +99,11 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
         };
         text.parse().map(Self).map_err(|_no_such_id| nothing())
     }
+}
+
+/// The first name between backticks.
+fn quoted(text: &str) -> Option<&str> {
+    text.split('`').nth(1)
 }
 
 /// A problem with a query parameter.
@@ -182,6 +193,15 @@ where
     parsed.map_err(|error: T::Err| D::Error::custom(format_args!("give a fitting text: {error}")))
 }
 
+/// Reads a member that may be absent and may not be null.
+pub(crate) fn present<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    T::deserialize(deserializer).map(Some)
+}
+
 /// Reads a time with its offset, if it is there.
 pub(crate) fn time_option<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
 where
@@ -194,6 +214,11 @@ where
     text.parse()
         .map(Some)
         .map_err(|_not_repeated: jiff::Error| D::Error::custom(needed))
+}
+
+fn is_empty_object(bytes: &[u8]) -> bool {
+    let is_space = |byte: &&u8| !byte.is_ascii_whitespace();
+    bytes.iter().filter(is_space).eq(b"{}")
 }
 
 /// `application/json`, and types that end in `+json`, with whatever parameters.
@@ -210,108 +235,4 @@ fn is_json(headers: &HeaderMap) -> bool {
         .to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
-}
-
-/// Reads JSON strictly; what is wrong is placed and named.
-pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
-        let place = pointer(error.path());
-        misread(error.inner(), place)
-    })?;
-    json.end().map_err(|error| misread(&error, String::new()))?;
-    Ok(value)
-}
-
-fn misread(error: &serde_json::Error, mut place: String) -> Problem {
-    if !error.is_data() {
-        let detail = format!(
-            "the body is not JSON: it breaks off or goes wrong at line {}, column {}",
-            error.line(),
-            error.column()
-        );
-        return Problem::new(StatusCode::BAD_REQUEST, "invalid_json", detail);
-    }
-    let detail = without_values(&error.to_string());
-    if detail.contains(" field `")
-        && let Some(name) = quoted(&detail)
-        && !place.ends_with(&format!("/{name}"))
-    {
-        place.push('/');
-        place.push_str(name);
-    }
-    Problem::at(StatusCode::UNPROCESSABLE_ENTITY, "invalid", place, detail)
-}
-
-/// The first name between backticks.
-fn quoted(text: &str) -> Option<&str> {
-    text.split('`').nth(1)
-}
-
-/// A path as a JSON pointer (RFC 6901).
-fn pointer(path: &JsonPath) -> String {
-    let mut text = String::new();
-    for segment in path {
-        text.push('/');
-        match segment {
-            Segment::Seq { index } => text.push_str(&index.to_string()),
-            Segment::Map { key } | Segment::Enum { variant: key } => {
-                text.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            }
-            Segment::Unknown => text.push('?'),
-        }
-    }
-    if text == "/?" { String::new() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Asked {
-        #[serde(rename = "limits")]
-        _limits: Vec<Limit>,
-    }
-
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Limit {
-        #[serde(rename = "cents")]
-        _cents: i64,
-    }
-
-    fn refusal(json: &str) -> (StatusCode, String) {
-        let problem = read::<Asked>(json.as_bytes()).unwrap_err();
-        (problem.status(), format!("{problem:?}"))
-    }
-
-    #[test]
-    fn a_wrong_value_is_placed_and_not_repeated() {
-        let (status, text) = refusal(r#"{"limits":[{"cents":1},{"cents":"sk-canary"}]}"#);
-        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(text.contains("/limits/1/cents"), "{text}");
-        assert!(
-            text.contains("give i64") && !text.contains("canary"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn an_unknown_name_is_placed_and_named() {
-        let (status, text) = refusal(r#"{"limits":[{"cents":1,"cent":2}]}"#);
-        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(
-            text.contains("unknown field `cent`") && text.contains("/limits/0/cent\""),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn what_is_no_json_is_a_bad_request() {
-        for json in ["", "{", r#"{"limits":[]} x"#, "{\"limits\":[],}"] {
-            assert_eq!(refusal(json).0, StatusCode::BAD_REQUEST, "{json}");
-        }
-    }
 }

@@ -22,10 +22,7 @@ const KEY_LENGTH_MAX: usize = 255;
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// POSTs that change nothing: each is answered anew, and a key is of no use.
-const READ_ONLY: [&str; 2] = [
-    "/api/v1/enforcement/check",
-    "/api/v1/enforcement/check/batch",
-];
+const READ_ONLY: [&str; 2] = ["/api/v1/enforcement/check", "/api/v1/enforcement/batch"];
 
 /// Whether requests of this route may carry an idempotency key.
 pub(crate) fn is_for(method: &str, path: &str) -> bool {

@@ -12,10 +12,12 @@ mod auth;
 mod extract;
 mod health;
 mod idempotency;
+mod mistakes;
 mod openapi;
 mod page;
 mod precondition;
 mod problem;
+mod query;
 mod routes;
 mod state;
 mod v1;
@@ -51,14 +53,18 @@ pub fn router_with(app: Arc<App>, extra: Router) -> Router {
         } else {
             route.handler
         };
+        let parameters = query::Parameters::of(&route.described.operation);
         let handler = match route.permission {
             None => handler,
             Some(permission) => {
                 let gate = Gate {
                     api: api.clone(),
                     permission,
+                    is_conditional: precondition::is_conditional(route.method, route.path),
                 };
-                handler.route_layer(middleware::from_fn_with_state(gate, auth::guard))
+                handler
+                    .route_layer(middleware::from_fn_with_state(parameters, query::check))
+                    .route_layer(middleware::from_fn_with_state(gate, auth::guard))
             }
         };
         router = router.route(route.path, handler);

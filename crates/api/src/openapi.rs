@@ -1,17 +1,19 @@
 //! The OpenAPI description, put together from what the handlers say of themselves.
 
+mod completion;
+pub(crate) mod page;
+
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
+use serde_json::Value;
 use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Tampering;
 use tollgate_core::health::Cause;
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::usage::Origin;
-use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, Paths};
+use utoipa::openapi::path::{Operation, Paths};
 use utoipa::openapi::schema::{Components, Object, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{
-    Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, Required, ResponseBuilder,
-};
+use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::{FieldError, ProblemBody};
@@ -22,9 +24,16 @@ const SCHEME: &str = "access_key";
 /// The description as indented JSON with a line break at its end.
 pub(crate) fn text() -> String {
     // The description is plain strings and maps: writing it cannot fail.
-    let mut text = document().to_pretty_json().unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&description()).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The whole description.
+fn description() -> Value {
+    let mut description = serde_json::json!(document());
+    completion::complete(&mut description);
+    description
 }
 
 fn document() -> OpenApi {
@@ -67,7 +76,7 @@ fn completed(mut operation: Operation, path: &str, permission: Option<Permission
         .strip_prefix("/api/v1/")
         .and_then(|rest| rest.split('/').next());
     operation.tags = Some(vec![
-        tag.filter(|tag| !tag.contains('.'))
+        tag.filter(|tag| !tag.contains('.') && *tag != "docs")
             .unwrap_or("node")
             .to_owned(),
     ]);
@@ -76,30 +85,6 @@ fn completed(mut operation: Operation, path: &str, permission: Option<Permission
         return operation;
     }
     operation.security = Some(vec![SecurityRequirement::new(SCHEME, Vec::<String>::new())]);
-    let tenant = ParameterBuilder::new()
-        .name("x-tollgate-tenant")
-        .parameter_in(ParameterIn::Header)
-        .required(Required::False)
-        .description(Some(
-            "The tenant that an operator acts on; other keys have their own.",
-        ))
-        .schema(Some(Object::with_type(Type::String)))
-        .build();
-    operation
-        .parameters
-        .get_or_insert_default()
-        .push(tenant.into());
-    let problem = ResponseBuilder::new()
-        .description("What went wrong")
-        .content(
-            "application/problem+json",
-            Content::new(Some(Ref::from_schema_name(ProblemBody::name()))),
-        )
-        .build();
-    operation
-        .responses
-        .responses
-        .insert("default".to_owned(), problem.into());
     operation
 }
 
@@ -180,6 +165,19 @@ pub(crate) fn key_status() -> Object {
     one_of(KeyStatus::ALL.into_iter().map(KeyStatus::as_str))
 }
 
+/// The codes of a wrong place.
+pub(crate) fn mistake() -> Object {
+    one_of([
+        "unknown_field",
+        "missing_field",
+        "duplicate_field",
+        "wrong_type",
+        "invalid_value",
+        "unknown_parameter",
+        "duplicate_parameter",
+    ])
+}
+
 pub(crate) fn tenant_status() -> Object {
     one_of(["active", "suspended"])
 }
@@ -211,7 +209,7 @@ pub(crate) mod get {
 
     /// This description.
     #[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "get_openapi",
-        responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json")))]
+        responses((status = 200, description = "OpenAPI 3.1", body = Object)))]
     pub(crate) async fn handle() -> impl IntoResponse {
         ([(CONTENT_TYPE, "application/json")], super::text())
     }

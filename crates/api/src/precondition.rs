@@ -12,6 +12,24 @@ use tollgate_app::revision::{Precondition, Revised, Revision};
 
 use crate::problem::Problem;
 
+/// Changes of one thing that honor `If-Match`; any other request with it is refused.
+const CONDITIONAL: [(&str, &str); 9] = [
+    ("PATCH", "/api/v1/tenants/{id}"),
+    ("DELETE", "/api/v1/tenants/{id}"),
+    ("POST", "/api/v1/keys/{id}/rotate"),
+    ("POST", "/api/v1/integrations/{id}/credential"),
+    ("DELETE", "/api/v1/keys/{id}"),
+    ("PATCH", "/api/v1/integrations/{id}"),
+    ("DELETE", "/api/v1/integrations/{id}"),
+    ("POST", "/api/v1/integrations/{id}/enable"),
+    ("POST", "/api/v1/integrations/{id}/disable"),
+];
+
+/// Whether requests of this route may say which state they are for.
+pub(crate) fn is_conditional(method: &str, path: &str) -> bool {
+    CONDITIONAL.contains(&(method, path))
+}
+
 /// A thing as JSON, with its revision as a strong `ETag`.
 pub(crate) struct Tagged<T> {
     revision: Revision,

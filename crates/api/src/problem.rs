@@ -6,11 +6,12 @@ use axum::Json;
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CONTENT_TYPE, ETAG, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 use tollgate_app::AppError;
 use tollgate_app::revision::Revision;
+use tollgate_app::rules::BrokenRule;
 use utoipa::ToSchema;
 
 use crate::precondition::etag;
@@ -67,9 +68,15 @@ pub(crate) struct ProblemBody {
 pub(crate) struct FieldError {
     /// A JSON pointer into the body (`/config/base_url`), a query parameter (`?limit`) or a header.
     pub(crate) pointer: String,
-    /// What is wrong with it.
+    /// What is wrong with it, and what is right.
     pub(crate) detail: String,
+    /// The stable code of the mistake.
+    #[schema(schema_with = crate::openapi::mistake)]
+    pub(crate) code: &'static str,
 }
+
+/// The code of a value that breaks a rule.
+pub(crate) const INVALID_VALUE: &str = "invalid_value";
 
 impl Problem {
     pub(crate) fn new(
@@ -112,7 +119,11 @@ impl Problem {
             format!("{pointer}: {detail}")
         };
         Self {
-            errors: vec![FieldError { pointer, detail }],
+            errors: vec![FieldError {
+                pointer,
+                detail,
+                code: INVALID_VALUE,
+            }],
             ..Self::new(status, code, whole)
         }
     }
@@ -121,6 +132,24 @@ impl Problem {
     fn unfit(code: &'static str, field: &'static str, reason: String) -> Self {
         let pointer = format!("/{}", field.replace('.', "/"));
         Self::at(StatusCode::UNPROCESSABLE_ENTITY, code, pointer, reason)
+    }
+
+    /// Several places of the body that break rules.
+    pub(crate) fn several(errors: Vec<FieldError>) -> Self {
+        Self::places(StatusCode::UNPROCESSABLE_ENTITY, "invalid", errors)
+    }
+
+    /// One or more places that are wrong, all told in the detail too.
+    pub(crate) fn places(status: StatusCode, code: &'static str, errors: Vec<FieldError>) -> Self {
+        let told = |error: &FieldError| match error.pointer.as_str() {
+            "" => error.detail.clone(),
+            place => format!("{place}: {}", error.detail),
+        };
+        let whole: Vec<_> = errors.iter().map(told).collect();
+        Self {
+            errors,
+            ..Self::new(status, code, whole.join("; "))
+        }
     }
 
     /// A problem that only its status tells about.
@@ -153,6 +182,11 @@ impl Problem {
             Some(error) => (error.pointer, error.detail),
             None => (String::new(), self.detail.into_owned()),
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn errors(&self) -> &[FieldError] {
+        &self.errors
     }
 
     #[cfg(test)]
@@ -218,6 +252,14 @@ impl From<AppError> for Problem {
                 field,
                 reason,
             } => Self::unfit(code, field, reason),
+            AppError::Rules(broken) => {
+                let fault = |rule: BrokenRule| FieldError {
+                    pointer: format!("/{}", rule.field.replace('.', "/")),
+                    detail: rule.reason,
+                    code: INVALID_VALUE,
+                };
+                Self::several(broken.into_iter().map(fault).collect())
+            }
             AppError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "permission_denied", detail),
             AppError::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
@@ -244,7 +286,15 @@ pub(crate) async fn dress(mut request: Request, next: Next) -> Response {
     let id = request_id(&request);
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(RequestId(id.clone()));
+    let asks_for_methods = request.method() == http::Method::OPTIONS;
     let mut response = told(next.run(request).await, &path, &id);
+    if asks_for_methods && response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let allow = response.headers_mut().remove(ALLOW);
+        response = StatusCode::NO_CONTENT.into_response();
+        response
+            .headers_mut()
+            .extend(allow.map(|allow| (ALLOW, allow)));
+    }
     if let Ok(id) = HeaderValue::try_from(id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -262,7 +312,7 @@ pub(crate) fn told(mut response: Response, path: &str, request_id: &str) -> Resp
     };
     let kept = std::mem::take(response.headers_mut());
     response = problem.render(path, request_id);
-    for name in [http::header::ALLOW, http::header::CACHE_CONTROL] {
+    for name in [ALLOW, http::header::CACHE_CONTROL] {
         if let Some(value) = kept.get(&name) {
             response.headers_mut().insert(name, value.clone());
         }

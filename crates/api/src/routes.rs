@@ -82,6 +82,7 @@ fn accounts() -> Vec<Route> {
         route!(GET    "/livez", ANYBODY, health::live),
         route!(GET    "/readyz", ANYBODY, health::ready),
         route!(GET    "/api/v1/openapi.json", ANYBODY, openapi::get),
+        route!(GET    "/api/v1/docs", ANYBODY, openapi::page::get),
 
         route!(GET    "/api/v1/tenants", TENANTS, v1::tenants::list),
         route!(POST   "/api/v1/tenants", TENANTS, v1::tenants::create),

@@ -6,6 +6,7 @@ use tollgate_vault::VaultError;
 
 use crate::journal::JournalError;
 use crate::revision::Revision;
+use crate::rules::BrokenRule;
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +55,9 @@ pub enum AppError {
         /// What was said, and what it means.
         reason: String,
     },
+    /// Several fields break rules.
+    #[error("{}", told(.0))]
+    Rules(Vec<BrokenRule>),
     /// The asker's key may not do this.
     #[error("this key's role may not {0}: use a key with another role")]
     Forbidden(Permission),
@@ -63,6 +67,13 @@ pub enum AppError {
     /// A defect or a broken installation; the log has the cause.
     #[error("an internal error; the log has its cause under the request's id")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+fn told(broken: &[BrokenRule]) -> String {
+    let told = broken
+        .iter()
+        .map(|rule| format!("{}: {}", rule.field, rule.reason));
+    told.collect::<Vec<_>>().join("; ")
 }
 
 impl From<StoreError> for AppError {

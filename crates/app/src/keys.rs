@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
+use crate::rules::Rules;
 use crate::tenants::as_json;
 
 pub use tollgate_store::KeyFilter;
@@ -139,9 +140,13 @@ impl App {
     /// Makes a key. Only an operator makes operator keys, and those belong to no tenant.
     pub async fn create_key(&self, context: &Context, new: NewKey) -> Result<CreatedKey, AppError> {
         context.must_be_allowed(Permission::ManageKeys)?;
-        check_name(&new.name)?;
-        not_past(new.expires_at, context.now.wall)?;
-        let tenant = self.tenant_of_new_key(context, &new).await?;
+        let mut rules = Rules::default();
+        rules.check(check_name(&new.name))?;
+        rules.check(not_past(new.expires_at, context.now.wall))?;
+        let tenant = self.tenant_of_new_key(context, &new).await;
+        let tenant = rules.check(tenant)?;
+        rules.end()?;
+        let tenant = tenant.flatten();
         let secret = self.ring.mint(new.role)?;
         let key = AccessKey {
             id: KeyId::generate(),

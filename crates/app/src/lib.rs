@@ -25,6 +25,7 @@ mod naming;
 pub mod nodes;
 pub mod prices;
 pub mod revision;
+pub mod rules;
 pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

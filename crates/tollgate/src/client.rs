@@ -2,13 +2,15 @@
 
 mod download;
 
+mod address;
+
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_MATCH};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
@@ -16,6 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+pub use self::address::{encoded, query};
 use crate::output::{Exit, Failure};
 use crate::settings::environment;
 
@@ -27,6 +30,9 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time within which the server must have answered; verifying a large ledger takes long.
 const ANSWER_PATIENCE: Duration = Duration::from_mins(15);
+
+/// How often a request is sent again whose connection failed.
+const REPETITIONS_MAX: u32 = 2;
 
 /// The largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -166,43 +172,65 @@ impl Client {
 
     /// Asks for something.
     pub async fn get(&self, path: &str) -> Result<Answer, Failure> {
-        self.ask(Method::GET, path, None).await
+        self.ask_if(Method::GET, path, None, None).await
     }
 
     /// Asks for something to be made or done.
     pub async fn post(&self, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
-        self.ask(Method::POST, path, body.map(Value::to_string))
-            .await
+        self.post_with(path, body.map(Value::to_string)).await
     }
 
     /// Asks for something to be made or done, with a body that is JSON already.
     pub async fn post_text(&self, path: &str, body: String) -> Result<Answer, Failure> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.post_with(path, Some(body)).await
     }
 
-    /// Asks for a change.
-    pub async fn patch(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
-        self.ask(Method::PATCH, path, Some(body.to_string())).await
+    async fn post_with(&self, path: &str, body: Option<String>) -> Result<Answer, Failure> {
+        // The same for each try: what is sent again because a connection broke is done once.
+        let key = HeaderValue::try_from(cus_models::generate_uuid()).map_err(Failure::usage)?;
+        let name = HeaderName::from_static("idempotency-key");
+        self.ask_if(Method::POST, path, body, Some((name, key)))
+            .await
+    }
+
+    /// Asks for a change of what is there now: refused if somebody else changes it meanwhile.
+    pub async fn update(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let (status, found, seen) = self.exchange(Method::GET, path, None, None).await?;
+        if !status.is_success() {
+            return Err(refusal(status, &found));
+        }
+        let condition = seen.map(|tag| (IF_MATCH, tag));
+        self.ask_if(Method::PATCH, path, Some(body.to_string()), condition)
+            .await
     }
 
     /// Asks for something to be ended.
     pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
-        self.ask(Method::DELETE, path, None).await
+        self.ask_if(Method::DELETE, path, None, None).await
     }
 
     /// The status and the text of an answer, whatever it is.
     pub async fn probe(&self, path: &str) -> Result<(StatusCode, String), Failure> {
-        let (status, body) = self.exchange(Method::GET, path, None).await?;
+        let (status, body, _tag) = self.exchange(Method::GET, path, None, None).await?;
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    async fn ask(
+    async fn ask_if(
         &self,
         method: Method,
         path: &str,
         body: Option<String>,
+        extra: Option<(HeaderName, HeaderValue)>,
     ) -> Result<Answer, Failure> {
-        let (status, answer) = self.exchange(method, path, body).await?;
+        let repeats = method == Method::GET || method == Method::POST;
+        let mut left = if repeats { REPETITIONS_MAX } else { 0 };
+        let (status, answer, _tag) = loop {
+            let asked = self.exchange(method.clone(), path, body.clone(), extra.clone());
+            match asked.await {
+                Err(failure) if left > 0 && failure.exit == Exit::Unreachable => left -= 1,
+                asked => break asked?,
+            }
+        };
         if !status.is_success() {
             return Err(refusal(status, &answer));
         }
@@ -225,10 +253,14 @@ impl Client {
         method: Method,
         path: &str,
         body: Option<String>,
-    ) -> Result<(StatusCode, Bytes), Failure> {
+        extra: Option<(HeaderName, HeaderValue)>,
+    ) -> Result<(StatusCode, Bytes, Option<HeaderValue>), Failure> {
         let mut request = self
             .addressed(method, path)
             .header(ACCEPT, "application/json");
+        if let Some((name, value)) = extra {
+            request = request.header(name, value);
+        }
         let bytes = match body {
             None => Bytes::new(),
             Some(body) => {
@@ -244,11 +276,12 @@ impl Client {
                 .await
                 .map_err(|error| self.unreachable(&error))?;
             let status = answer.status();
+            let tag = answer.headers().get(ETAG).cloned();
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await;
             let body = body.map_err(|error| self.unreachable(error.as_ref()))?;
-            Ok((status, body.to_bytes()))
+            Ok((status, body.to_bytes(), tag))
         };
         tokio::time::timeout(ANSWER_PATIENCE, answering)
             .await
@@ -313,40 +346,6 @@ pub fn read_secret(prompt: &str) -> Result<String, Failure> {
         ));
     }
     Ok(trimmed.to_owned())
-}
-
-/// A text as a part of a path or of a query.
-#[must_use]
-pub fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            for half in [byte >> 4, byte & 0x0f] {
-                let digit = char::from_digit(u32::from(half), 16).unwrap_or('0');
-                out.push(digit.to_ascii_uppercase());
-            }
-        }
-    }
-    out
-}
-
-/// A query of the parameters that are given.
-#[must_use]
-pub fn query(parameters: &[(&str, Option<String>)]) -> String {
-    let given = parameters.iter().filter_map(|(name, value)| {
-        value
-            .as_ref()
-            .map(|value| format!("{name}={}", encoded(value)))
-    });
-    let given: Vec<String> = given.collect();
-    if given.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", given.join("&"))
-    }
 }
 
 /// What a status means to whoever ran the command.

@@ -384,9 +384,10 @@ pub fn of_app(error: &AppError) -> Failure {
         | AppError::InProgress => Exit::Conflict,
         AppError::Forbidden(_) => Exit::Denied,
         AppError::Unavailable(_) => Exit::Unreachable,
-        AppError::Invalid { .. } | AppError::Refused { .. } | AppError::Internal(_) => {
-            Exit::Failure
-        }
+        AppError::Invalid { .. }
+        | AppError::Rules(_)
+        | AppError::Refused { .. }
+        | AppError::Internal(_) => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
 }

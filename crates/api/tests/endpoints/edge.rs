@@ -222,3 +222,80 @@ async fn the_programs_own_routes_are_dressed_like_the_others() {
         .problem(405, "method_not_allowed");
     client.world.close().await;
 }
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_request_is_told_at_once() {
+    let client = Client::start().await;
+    let body = json!({
+        "name": "", "provider_type": "openai", "budget_limit_cents": -1, "rate_limit_rpm": -5,
+        "config": { "base_urrl": "x" },
+    });
+    let post = client.admin("POST", "/api/v1/integrations").json(&body);
+    let problem = post.send().await.problem(422, "invalid");
+    let told = |problem: &serde_json::Value| {
+        let errors = problem["errors"].as_array().unwrap().clone().into_iter();
+        let told = errors.map(|error| format!("{} {}", error["pointer"], error["code"]));
+        told.collect::<Vec<_>>().join(", ").replace('"', "")
+    };
+    let rules = [
+        "/name",
+        "/budget_limit_cents",
+        "/rate_limit_rpm",
+        "/config",
+        "/credential",
+    ];
+    assert_eq!(
+        told(&problem),
+        rules
+            .map(|place| format!("{place} invalid_value"))
+            .join(", ")
+    );
+    let body = json!({ "nam": "x", "provider_type": "google", "token_limit_month": "5" });
+    let post = client.admin("POST", "/api/v1/integrations").json(&body);
+    let told = told(&post.send().await.problem(422, "invalid"));
+    for mistake in [
+        "/nam unknown_field",
+        "/name missing_field",
+        "/provider_type invalid_value",
+        "/token_limit_month wrong_type",
+    ] {
+        assert!(told.contains(mistake), "{told}");
+    }
+    let path = "/api/v1/integrations?zz=1&limit=abc&status=";
+    let problem = client
+        .admin("GET", path)
+        .send()
+        .await
+        .problem(400, "invalid_query");
+    let errors = problem["errors"].as_array().unwrap();
+    let places: Vec<_> = errors.iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(places, ["?zz", "?limit", "?status"]);
+    client.world.close().await;
+}
+
+#[tokio::test]
+async fn a_patch_that_changes_nothing_is_refused() {
+    let client = Client::start().await;
+    let id = client.world.integration(&client.acme, "Production").await;
+    let path = format!("/api/v1/integrations/{id}");
+    for body in [
+        json!({}),
+        json!({ "name": null }),
+        json!({ "status": "enabled" }),
+    ] {
+        let asking = client.admin("PATCH", &path).json(&body);
+        asking.send().await.problem(422, "invalid");
+    }
+    client.world.close().await;
+}
+
+#[tokio::test]
+async fn a_path_tells_its_methods() {
+    let client = Client::start().await;
+    let options = client.ask("OPTIONS", "/api/v1/keys").send().await;
+    assert_eq!((options.status, options.text.as_str()), (204, ""));
+    assert_eq!(options.headers["allow"], "GET,HEAD,POST");
+    let head = client.admin("HEAD", "/api/v1/keys").send().await;
+    assert_eq!((head.status, head.text.as_str()), (200, ""));
+    client.world.close().await;
+}

@@ -28,7 +28,9 @@ impl Used {
                 .await;
         }
         let used = Self { client, id };
-        used.change(limits).await;
+        if limits != json!({}) {
+            used.change(limits).await;
+        }
         used
     }
 

@@ -19,6 +19,7 @@ mod integrations;
 mod isolation;
 mod keys;
 mod ledger;
+mod matrix;
 mod recorded;
 mod reports;
 mod telemetry;

@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
+use crate::rules::Rules;
 
 /// An integration that is to be made.
 #[derive(Debug)]
@@ -55,20 +56,14 @@ impl App {
     ) -> Result<ShownIntegration, AppError> {
         context.must_be_allowed(Permission::ManageIntegrations)?;
         let tenant = context.tenant()?;
-        check_name(&new.name)?;
-        let provider = provider_of(new.provider_type)?;
-        self.read_settings(provider, new.config.as_ref())?;
         let id = IntegrationId::generate();
         let _sealing = self.ring.sealing().await;
-        let kept = self.keep_credential(
-            provider,
-            &new,
-            Place {
-                tenant,
-                integration: id,
-                version: 1,
-            },
-        )?;
+        let place = Place {
+            tenant,
+            integration: id,
+            version: 1,
+        };
+        let kept = self.check_new(&new, place)?;
         let record = CusIntegration {
             id: id.to_string(),
             config: new.config,
@@ -82,7 +77,6 @@ impl App {
             ..CusIntegration::new(tenant.as_str(), new.name, new.provider_type, kept.reference)
                 .map_err(|invalid| broken_rule(&invalid))?
         };
-        record.validate().map_err(|invalid| broken_rule(&invalid))?;
         let credential = kept.sealed.as_ref().map(CredentialMark::from);
         let mut shown = ShownIntegration { record, credential };
         let mut audit = context.audit("integration.create", target(&shown.record));
@@ -93,6 +87,28 @@ impl App {
             .await?;
         self.refresh_integration(id).await?;
         Ok(shown)
+    }
+
+    /// Checks every rule of a new integration, and seals its credential.
+    fn check_new(&self, new: &NewIntegration, place: Place<'_>) -> Result<Kept, AppError> {
+        let mut rules = Rules::default();
+        rules.check(check_name(&new.name))?;
+        let draft = CusIntegration {
+            default_model: new.default_model.clone(),
+            budget_limit_cents: new.budget_limit_cents,
+            token_limit_month: new.token_limit_month,
+            rate_limit_rpm: new.rate_limit_rpm,
+            ..CusIntegration::new("draft", "draft", new.provider_type, "")
+                .map_err(|invalid| broken_rule(&invalid))?
+        };
+        rules.check(check_bounds(draft))?;
+        let mut kept = None;
+        if let Some(provider) = rules.check(provider_of(new.provider_type))? {
+            rules.check(self.read_settings(provider, new.config.as_ref()))?;
+            kept = rules.check(self.keep_credential(provider, new, place))?;
+        }
+        rules.end()?;
+        kept.ok_or(AppError::NotFound("provider"))
     }
 
     fn keep_credential(
@@ -137,6 +153,23 @@ fn name_of(actor: &Actor) -> String {
         Actor::System => "system".to_owned(),
         Actor::Console => "console".to_owned(),
     }
+}
+
+/// Checks every bound of a record's fields.
+pub(super) fn check_bounds(mut record: CusIntegration) -> Result<(), AppError> {
+    let mut rules = Rules::default();
+    while let Err(invalid) = record.validate() {
+        rules.check::<()>(Err(broken_rule(&invalid)))?;
+        // What was told is put right in the draft, so that the next mistake shows.
+        match invalid.field() {
+            "default_model" => record.default_model = None,
+            "budget_limit_cents" => record.budget_limit_cents = 0,
+            "token_limit_month" => record.token_limit_month = 0,
+            "rate_limit_rpm" => record.rate_limit_rpm = 0,
+            _ => break,
+        }
+    }
+    rules.end()
 }
 
 /// A rule of the record that a field breaks.

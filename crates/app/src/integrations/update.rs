@@ -10,7 +10,7 @@ use tollgate_providers::Provider;
 use tollgate_store::{IntegrationChange, NewCredential};
 use tollgate_vault::CredentialRef;
 
-use super::create::broken_rule;
+use super::create::check_bounds;
 use super::credential::Place;
 use super::settings::{merge, provider_of};
 use super::{CredentialMark, EnteredCredential, ShownIntegration, audited, parsed_id, target};
@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::context::Context;
 use crate::error::AppError;
 use crate::naming::check_name;
+use crate::rules::Rules;
 
 /// What a merge patch says of one member.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -73,25 +74,28 @@ impl App {
         let mut shown = before.clone();
         let provider = provider_of(before.record.provider_type)?;
         let _sealing = self.ring.sealing().await;
+        let mut rules = Rules::default();
         let credential = self
             .new_credential(context, provider, &patch, &mut shown)
-            .await?;
-        let comes_again = credential.is_some() || patch.credential_ref.is_some();
-        apply(&mut shown.record, patch)?;
-        let new = self.read_settings(provider, shown.record.config.as_ref())?;
-        let moves = destination(&before.record) != Some((new.base_url, new.region));
-        if moves && !comes_again {
-            return Err(AppError::Invalid {
-                field: "credential",
-                reason: "a credential is only sent where it was entered for: give it again \
-                         together with another base_url or region"
-                    .to_owned(),
-            });
+            .await;
+        let credential = rules.check(credential)?.flatten();
+        let comes_again = patch.credential.is_some() || patch.credential_ref.is_some();
+        if let Some(name) = &patch.name {
+            rules.check(check_name(name))?;
         }
-        shown
-            .record
-            .validate()
-            .map_err(|invalid| broken_rule(&invalid))?;
+        apply(&mut shown.record, patch);
+        let settings = self.read_settings(provider, shown.record.config.as_ref());
+        if let Some(new) = rules.check(settings)? {
+            let moves = destination(&before.record) != Some((new.base_url, new.region));
+            let is_left_out = moves && !comes_again;
+            rules.check(is_left_out.then(needs_credential).map_or(Ok(()), Err))?;
+        }
+        let named = CusIntegration {
+            name: before.record.name.clone(),
+            ..shown.record.clone()
+        };
+        rules.check(check_bounds(named))?;
+        rules.end()?;
         if shown == before && credential.is_none() {
             return Ok(before);
         }
@@ -175,9 +179,17 @@ fn destination(record: &CusIntegration) -> Option<(Option<String>, Option<String
     Some((config.base_url, config.region))
 }
 
-fn apply(record: &mut CusIntegration, patch: IntegrationPatch) -> Result<(), AppError> {
+fn needs_credential() -> AppError {
+    AppError::Invalid {
+        field: "credential",
+        reason: "a credential is only sent where it was entered for: give it again together with \
+                 another base_url or region"
+            .to_owned(),
+    }
+}
+
+fn apply(record: &mut CusIntegration, patch: IntegrationPatch) {
     if let Some(name) = patch.name {
-        check_name(&name)?;
         record.name = name;
     }
     match patch.config {
@@ -202,5 +214,4 @@ fn apply(record: &mut CusIntegration, patch: IntegrationPatch) -> Result<(), App
             Change::Set(new) => *limit = new,
         }
     }
-    Ok(())
 }

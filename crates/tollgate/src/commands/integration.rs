@@ -174,7 +174,7 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         Verb::Get(one) => client.get(&one.path("")).await?,
         Verb::Update(edit) => {
             let body = Value::Object(edit.body()?);
-            client.patch(&edit.one.path(""), &body).await?
+            client.update(&edit.one.path(""), &body).await?
         }
         Verb::Enable(one) => client.post(&one.path("/enable"), None).await?,
         Verb::Disable(one) => client.post(&one.path("/disable"), None).await?,

@@ -81,12 +81,12 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
         Verb::Get { id } => client.get(&one(id)).await?,
         Verb::Suspend { id } => {
             client
-                .patch(&one(id), &json!({ "status": "suspended" }))
+                .update(&one(id), &json!({ "status": "suspended" }))
                 .await?
         }
         Verb::Resume { id } => {
             client
-                .patch(&one(id), &json!({ "status": "active" }))
+                .update(&one(id), &json!({ "status": "active" }))
                 .await?
         }
         Verb::Delete { id, yes } => {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::IntegrationBody;
 use crate::auth::Asker;
-use crate::extract::{Body, Id};
+use crate::extract::{Body, Id, present};
 use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
@@ -20,6 +20,8 @@ use crate::state::Api;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// What people call it, 1 to 255 characters.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false)]
     name: Option<String>,
     /// A merge patch of the settings. Another `base_url` or `region` needs `credential` again.
     #[serde(default)]
@@ -42,10 +44,12 @@ pub(crate) struct Asked {
     #[schema(value_type = Option<i64>)]
     rate_limit_rpm: Change<i64>,
     /// Another credential, or the same again; sealed on arrival.
+    #[serde(default, deserialize_with = "present")]
     #[schema(schema_with = crate::openapi::credential, required = false)]
     credential: Option<EnteredCredential>,
     /// Another reference, or the same again, where the credential is a reference.
-    #[schema(write_only)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false, write_only)]
     credential_ref: Option<String>,
 }
 

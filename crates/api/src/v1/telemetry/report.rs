@@ -14,7 +14,8 @@ use tollgate_core::usage::UsageSource;
 use tollgate_core::{AgentId, CallId, IntegrationId, Nanos, SessionId, TokenUsage};
 use utoipa::ToSchema;
 
-use crate::extract::{self, parsed, parsed_option, time_option};
+use crate::extract::{parsed, parsed_option, time_option};
+use crate::mistakes;
 use crate::problem::Problem;
 
 /// One call that was made elsewhere.
@@ -135,7 +136,7 @@ pub(crate) struct Complaint {
 
 /// Reads one record for itself.
 pub(crate) fn read(raw: &RawValue, context: &Context) -> Result<NewReport, Complaint> {
-    let record: RecordBody = extract::read(raw.get().as_bytes()).map_err(|problem| {
+    let record: RecordBody = mistakes::read(raw.get().as_bytes()).map_err(|problem| {
         let (pointer, detail) = problem.place();
         Complaint {
             code: "invalid",

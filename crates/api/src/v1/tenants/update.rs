@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::TenantBody;
 use crate::auth::Asker;
-use crate::extract::{Body, Id};
+use crate::extract::{Body, Id, present};
 use crate::precondition::Tagged;
 use crate::problem::Problem;
 use crate::state::Api;
@@ -20,8 +20,11 @@ use crate::state::Api;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// What people call it, 1 to 255 characters.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = String, required = false)]
     name: Option<String>,
     /// `suspended`: its keys are refused until it is `active` again.
+    #[serde(default, deserialize_with = "present")]
     #[schema(schema_with = crate::openapi::tenant_status, required = false)]
     status: Option<TenantStatus>,
 }
