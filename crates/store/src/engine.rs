@@ -170,6 +170,10 @@ impl Engine {
         tenant: &TenantId,
         purpose: Purpose,
     ) -> Result<Work, StoreError> {
+        #[cfg_attr(
+            not(any(test, feature = "testing")),
+            expect(unused_mut, reason = "only the switches of tests change it here")
+        )]
         let mut work = match self.wall(purpose).await? {
             None => self.work(purpose).await?,
             Some((mut work, role)) => {

@@ -13,8 +13,8 @@ use tollgate_core::price::Rates;
 use tollgate_core::price::overrides::PriceOverride;
 use tollgate_core::{IntegrationId, KeyId, NodeId, Period, TenantId};
 use tollgate_store::{
-    AuditFilter, HealthChange, HealthRow, IntegrationChange, IntegrationFilter, KeyFilter,
-    KeyRotation, OpenStore, PermitDraw, RowSecurity, Store, TenantStore, UsageFilter,
+    AuditFilter, ExportAsk, HealthChange, HealthRow, IntegrationChange, IntegrationFilter,
+    KeyFilter, KeyRotation, OpenStore, PermitDraw, RowSecurity, Store, TenantStore, UsageFilter,
 };
 
 use crate::integrations::credential;
@@ -154,9 +154,22 @@ async fn figures(stranger: &TenantStore, id: IntegrationId) -> BTreeMap<&'static
     let prospect = stranger.prospect(id, period, Limits::default()).await;
     let permits = stranger.permit_prospect(id, 10).await.unwrap();
     let unpriced = stranger.unpriced_models().await;
+    let span = (moment(-1_000), moment(1_000));
+    let models = stranger.usage_by_model(span, None).await;
+    let ask = ExportAsk {
+        from: span.0,
+        to: span.1,
+        settled_by: moment(1_000),
+        integration: None,
+        after: None,
+        rows: 10,
+    };
+    let exported = stranger.export_usage(&ask).await;
     let balance = stranger.balance(id, period).await;
     BTreeMap::from([
         ("unpriced_models", !unpriced.unwrap().is_empty()),
+        ("usage_by_model", !models.unwrap().is_empty()),
+        ("export_usage", !exported.unwrap().rows.is_empty()),
         ("permit_prospect", permits.in_window > 0),
         ("balance", balance.unwrap().calls > 0),
         // Somebody else's month is told from none at all.
