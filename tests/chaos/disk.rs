@@ -11,6 +11,9 @@ use tollgate_tests::setting;
 /// Room for a journal of two full segments, and for an embedded store.
 const SIZE: &str = "size=256m";
 
+/// What a killed node leaves there, by way of the library that sets its clock back, ends with the run.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// Set in the environment of a process that has its own mounts.
 const MARK: &str = "TOLLGATE_CHAOS_MOUNTS";
 
@@ -42,6 +45,7 @@ pub(crate) fn may_mount() -> bool {
 /// Begins this program anew where its mounts end with it, if this user may; else returns.
 pub(crate) fn enter_own_mounts() {
     if may_mount() {
+        mount(Path::new(SHARED_MEMORY));
         return;
     }
     let mut test = Command::new("unshare");
@@ -58,13 +62,17 @@ pub(crate) fn enter_own_mounts() {
     panic!("unshare cannot be run twice: {error}");
 }
 
+fn mount(folder: &Path) {
+    let mut mount = Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", SIZE, "tollgate-chaos"]);
+    let status = mount.arg(folder).status().unwrap();
+    assert!(status.success(), "no disk at {}", folder.display());
+}
+
 impl Disk {
     /// Mounts one in a folder.
     pub(crate) fn mount(folder: &Path) -> Self {
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", SIZE, "tollgate-chaos"]);
-        let status = mount.arg(folder).status().unwrap();
-        assert!(status.success(), "no disk at {}", folder.display());
+        mount(folder);
         Self {
             folder: folder.to_owned(),
         }
