@@ -64,6 +64,13 @@ impl Simulator {
         assert!(answer.status < 300, "{faults}: {}", answer.text());
     }
 
+    /// How often the list of models was asked for: what probes do.
+    pub async fn probes(&self) -> u64 {
+        let url = format!("{}/__requests", self.url);
+        let answer = self.http.get(&url, &[]).await.unwrap();
+        answer.json()["models"].as_u64().unwrap()
+    }
+
     /// Has it do nothing wrong from now on.
     pub async fn no_faults(&self) {
         self.http

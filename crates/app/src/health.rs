@@ -278,7 +278,7 @@ fn is_fresh(row: &HealthRow, now: Timestamp) -> bool {
     })
 }
 
-pub(crate) fn changed_meanwhile() -> AppError {
+fn changed_meanwhile() -> AppError {
     AppError::Conflict {
         code: "integration_changed",
         message: "it was changed while its provider was asked: repeat the request".to_owned(),

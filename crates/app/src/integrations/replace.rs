@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use cus_models::CusIntegration;
 use tollgate_core::IntegrationId;
 use tollgate_core::health::{Finding, Source};
 use tollgate_core::role::Permission;
+use tollgate_store::{Conflict, NewCredential, StoreError};
 use tollgate_vault::{CredentialRef, Secret};
 
 use super::settings::provider_of;
-use super::{EnteredCredential, IntegrationPatch, ShownIntegration, audited, target};
+use super::{EnteredCredential, IntegrationPatch, ShownIntegration, audited, parsed_id, target};
 use crate::app::App;
 use crate::context::Context;
 use crate::directory::Snapshot;
 use crate::error::AppError;
-use crate::health::changed_meanwhile;
 use crate::health::fold::Report;
 use crate::health::probe::Heard;
+
+/// How often it is tried again when something was heard of the integration in between.
+const ATTEMPTS: u32 = 4;
 
 /// Another credential for an integration.
 #[derive(Debug)]
@@ -65,37 +69,68 @@ impl App {
         let _turn = known.probing.lock().await;
         let snapshot = Arc::clone(&known.snapshot());
         let heard = self.tried(&snapshot, &patch).await?;
-        let is_proven = proven(&heard, unproven)?;
-        let store = self.store.tenant(context.tenant()?);
-        let (record, row) = store.get_health(id).await?;
-        if record.updated_at != before.record.updated_at {
-            return Err(changed_meanwhile());
+        let proof = proven(&heard, unproven)?;
+        let mut attempt = 1;
+        loop {
+            let new = (&shown, sealed.clone());
+            let kept = self
+                .put_in_place(context, &before, (&heard, proof), new)
+                .await;
+            match kept {
+                // Something was heard of it in between, on another node or of its calls.
+                Err(StoreError::Conflict(Conflict::IntegrationChanged)) if attempt < ATTEMPTS => {
+                    attempt += 1;
+                }
+                Err(error) => return Err(self.overtaken(context, id, error).await),
+                Ok(record) => {
+                    shown.record = record;
+                    self.refresh_integration(id).await?;
+                    return Ok(shown);
+                }
+            }
         }
+    }
+
+    /// Writes the new credential over the present one, with what its provider said of it.
+    async fn put_in_place(
+        &self,
+        context: &Context,
+        before: &ShownIntegration,
+        (heard, proof): (&Heard, Proof),
+        (new, sealed): (&ShownIntegration, Option<NewCredential>),
+    ) -> Result<CusIntegration, StoreError> {
+        let not_found = |_no_tenant| StoreError::NotFound;
+        let store = self.store.tenant(context.tenant().map_err(not_found)?);
+        let id = parsed_id(&before.record).map_err(|_no_id| StoreError::NotFound)?;
+        let (record, row) = store.get_health(id).await?;
         let report = Report {
-            heard: &heard,
+            heard,
             source: Source::Asked,
-            used: record.updated_at,
+            used: before.record.updated_at,
             context: Some(context),
         };
         let mut change = self.folded(&record, &row, &report);
-        if !is_proven {
+        if proof == Proof::Missing {
             change.integration = record.clone();
             change.integration.updated_at = context.now.wall;
             change.health = row;
             change.health.next_probe_at = None;
         }
-        change.integration.credential_ref = shown.record.credential_ref;
+        change.expected = before.record.updated_at;
+        change
+            .integration
+            .credential_ref
+            .clone_from(&new.record.credential_ref);
         change.credential = sealed;
-        shown.record = change.integration.clone();
+        let shown = ShownIntegration {
+            record: change.integration.clone(),
+            credential: new.credential.clone(),
+        };
         let mut audit = context.audit("integration.credential", target(&record));
-        audit.before = Some(audited(&before));
+        audit.before = Some(audited(before));
         audit.after = Some(audited(&shown));
         change.audit = Some(audit);
-        let next = change.health.next_probe_at;
-        shown.record = store.keep_health(change).await?;
-        self.refresh_integration(id).await?;
-        known.probe_at(next);
-        Ok(shown)
+        store.keep_health(change).await
     }
 
     /// What the provider says to the credential of a patch.
@@ -127,11 +162,18 @@ impl App {
     }
 }
 
+/// What is known of a new credential that is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Given,
+    Missing,
+}
+
 /// Whether the provider took the credential; an error where it did not, or was not asked and is
 /// to be.
-fn proven(heard: &Heard, unproven: Unproven) -> Result<bool, AppError> {
+fn proven(heard: &Heard, unproven: Unproven) -> Result<Proof, AppError> {
     match (heard.finding, unproven) {
-        (Finding::Good | Finding::Slow, _) => Ok(true),
+        (Finding::Good | Finding::Slow, _) => Ok(Proof::Given),
         (Finding::Refused, _) => Err(AppError::Refused {
             code: "credential_refused",
             field: "credential",
@@ -140,7 +182,7 @@ fn proven(heard: &Heard, unproven: Unproven) -> Result<bool, AppError> {
                 heard.what
             ),
         }),
-        (_, Unproven::Accept) => Ok(false),
+        (_, Unproven::Accept) => Ok(Proof::Missing),
         (_, Unproven::Refuse) => Err(AppError::Conflict {
             code: "credential_unproven",
             message: format!(

@@ -85,6 +85,7 @@ pub async fn run(args: Args) -> io::Result<()> {
         hang: args.hang,
         cached_tokens: args.cached_tokens,
         reasoning_tokens: args.reasoning_tokens,
+        ..Faults::default()
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

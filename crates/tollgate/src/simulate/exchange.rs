@@ -80,6 +80,7 @@ pub(super) async fn exchange(
     if head.uri.path().starts_with("/__") {
         return Ok(control(&world, &head, body));
     }
+    let is_list = head.uri.path() == "/v1/models";
     let face = Face::of(&head);
     let stamp = world.stamp();
     let request_id = stamp.request_id();
@@ -92,8 +93,12 @@ pub(super) async fn exchange(
     };
     let faults = inquiry.terms.faults;
     let decision = body.and_then(|body| inquiry.decide(&body));
-    if faults.latency_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    let mut latency_ms = faults.latency_ms;
+    if is_list {
+        latency_ms = latency_ms.saturating_add(faults.models_latency_ms);
+    }
+    if latency_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(latency_ms)).await;
     }
     let mut response = match decision {
         Ok(Decision::Answer(answer)) => answered(answer, &faults),
@@ -130,7 +135,7 @@ impl Inquiry<'_> {
         identify(self.world, self.face, &self.head.headers)?;
         let path = self.head.uri.path();
         match (&self.head.method, path) {
-            (&Method::GET, "/v1/models") => self.free(|| {
+            (&Method::GET, "/v1/models") => self.listed(|| {
                 Ok(match self.face {
                     Face::OpenAi => models::openai_list(),
                     Face::Anthropic => models::anthropic_list(),
@@ -161,6 +166,24 @@ impl Inquiry<'_> {
             )
             .with_code("unknown_url")),
         }
+    }
+
+    /// Answer a request for the list of models, which has faults of its own.
+    fn listed(
+        &self,
+        answer: impl FnOnce() -> Result<String, Refusal>,
+    ) -> Result<Decision, Refusal> {
+        self.world.listed();
+        let faults = &self.terms.faults;
+        if faults.models_hang {
+            return Ok(Decision::Silence);
+        }
+        if let Some(status) = faults.models_status {
+            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let message = "the simulated provider was told to fail this request";
+            return Err(Refusal::new(status, message));
+        }
+        self.free(answer)
     }
 
     /// Answer a request that costs nothing.
@@ -319,6 +342,7 @@ fn control(world: &World, head: &Parts, body: Result<Bytes, Refusal>) -> Respons
             StatusCode::OK,
             format!("[{}]", world.journal.lines().join(",")),
         ),
+        (&Method::GET, "/__requests") => json(StatusCode::OK, world.requests()),
         (&Method::POST, "/__reset") => {
             world.reset();
             json(StatusCode::OK, faults(world))

@@ -15,6 +15,9 @@ pub enum FaultsError {
     /// The status of errors is not one of an error.
     #[error("error_status must be a number from 400 to 599")]
     Status,
+    /// The status of the list of models is not one of an error.
+    #[error("models_status must be a number from 400 to 599")]
+    ModelsStatus,
     /// The text is not an object of known faults.
     #[error("not a set of faults: {0}")]
     Form(String),
@@ -44,6 +47,12 @@ pub struct Faults {
     pub no_usage: bool,
     /// Accept and bill a request, then never answer it.
     pub hang: bool,
+    /// Answer the list of models with this status, 400 to 599, and everything else as ever.
+    pub models_status: Option<u16>,
+    /// Milliseconds before the list of models, on top of `latency_ms`.
+    pub models_latency_ms: u64,
+    /// Never answer a request for the list of models.
+    pub models_hang: bool,
     /// Input tokens reported as read from a cache, when the input has at least so many.
     pub cached_tokens: u64,
     /// Output tokens reported as spent on reasoning, when the output has at least so many.
@@ -62,6 +71,9 @@ impl Default for Faults {
             stall_after: None,
             no_usage: false,
             hang: false,
+            models_status: None,
+            models_latency_ms: 0,
+            models_hang: false,
             cached_tokens: 0,
             reasoning_tokens: 0,
         }
@@ -74,8 +86,12 @@ impl Faults {
         if !(0.0..=1.0).contains(&self.error_rate) {
             return Err(FaultsError::Rate);
         }
-        if !(400..=599).contains(&self.error_status) {
+        let is_error = |status: u16| (400..=599).contains(&status);
+        if !is_error(self.error_status) {
             return Err(FaultsError::Status);
+        }
+        if !self.models_status.is_none_or(is_error) {
+            return Err(FaultsError::ModelsStatus);
         }
         Ok(self)
     }
@@ -196,6 +212,7 @@ mod tests {
             (r#"{"nonsense":null}"#, "nonsense"),
             (r#"{"error_rate":1.5}"#, "error_rate"),
             (r#"{"error_status":200}"#, "error_status"),
+            (r#"{"models_status":200}"#, "models_status"),
             (r#"{"hang":"yes"}"#, "boolean"),
             ("[]", "map"),
             ("{", "EOF"),

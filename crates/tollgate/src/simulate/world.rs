@@ -23,6 +23,8 @@ pub(super) struct World {
     faults: RwLock<Faults>,
     billed_errors: ErrorSequence,
     free_errors: ErrorSequence,
+    /// How often the list of models was asked for.
+    lists: AtomicU64,
     required_key: Option<RequiredKey>,
     default_output_tokens: u64,
     id_prefix: String,
@@ -54,6 +56,7 @@ impl World {
             faults: RwLock::new(faults),
             billed_errors: ErrorSequence::default(),
             free_errors: ErrorSequence::default(),
+            lists: AtomicU64::new(0),
             required_key: required_key.map(RequiredKey),
             default_output_tokens,
             id_prefix,
@@ -86,6 +89,17 @@ impl World {
             Billed::No => &self.free_errors,
         };
         sequence.next_fails(*faults)
+    }
+
+    /// Counts a request for the list of models.
+    pub(super) fn listed(&self) {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What was asked for since the start, as JSON text.
+    pub(super) fn requests(&self) -> String {
+        let lists = self.lists.load(Ordering::Relaxed);
+        format!(r#"{{"models":{lists}}}"#)
     }
 
     pub(super) fn terms(&self) -> Terms {
