@@ -13,7 +13,9 @@ use crate::client::Client;
 const CHANGES: &[(&str, &[&str])] = &[
     ("POST /api/v1/tenants", &["operator tenant.create"]),
     ("PATCH /api/v1/tenants/{id}", &["operator tenant.update"]),
+    ("DELETE /api/v1/tenants/{id}", &["operator tenant.delete"]),
     ("POST /api/v1/keys", &["tenant key.create"]),
+    ("POST /api/v1/keys/{id}/rotate", &["tenant key.rotate"]),
     ("DELETE /api/v1/keys/{id}", &["tenant key.revoke"]),
     ("POST /api/v1/integrations", &["tenant integration.create"]),
     (
@@ -61,6 +63,7 @@ fn body(route: &str, integration: &str) -> Value {
     });
     match route {
         "POST /api/v1/keys" => json!({ "name": "new", "role": "caller" }),
+        "POST /api/v1/keys/{id}/rotate" => json!({}),
         "POST /api/v1/integrations" => json!({
             "name": "new", "provider_type": "openai", "credential": { "api_key": "sk-0123456789-abcd" },
         }),
