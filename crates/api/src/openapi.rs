@@ -8,6 +8,7 @@ use serde_json::Value;
 use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Tampering;
 use tollgate_core::health::Cause;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::role::{Permission, Role};
 use tollgate_core::usage::Origin;
 use utoipa::openapi::path::{Operation, Paths};
@@ -18,6 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::problem::{FieldError, ProblemBody};
 use crate::routes;
+use crate::v1::enforcement::ReasonBody;
 
 const SCHEME: &str = "access_key";
 
@@ -51,6 +53,9 @@ fn document() -> OpenApi {
     components
         .schemas
         .insert(FieldError::name().into_owned(), FieldError::schema());
+    components
+        .schemas
+        .insert(ReasonBody::name().into_owned(), ReasonBody::schema());
     components.add_security_scheme(
         SCHEME,
         SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)),
@@ -143,6 +148,10 @@ fn nullable(values: impl IntoIterator<Item = &'static str>) -> Object {
 
 pub(crate) fn policy_result() -> Object {
     one_of(CusPolicyResult::ALL.iter().map(|one| one.as_str()))
+}
+
+pub(crate) fn hold_outcome() -> Object {
+    one_of(HoldOutcome::ALL.into_iter().map(HoldOutcome::as_str))
 }
 
 pub(crate) fn verdict() -> Object {

@@ -15,6 +15,7 @@ use tollgate_app::rules::BrokenRule;
 use utoipa::ToSchema;
 
 use crate::precondition::etag;
+use crate::v1::enforcement::ReasonBody;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID_MAX: usize = 128;
@@ -37,6 +38,8 @@ pub(crate) struct Problem {
     errors: Vec<FieldError>,
     /// The present `ETag` of what was to be changed.
     revision: Option<Revision>,
+    /// The limit or state that refuses.
+    reason: Option<Box<ReasonBody>>,
 }
 
 /// An error as JSON (RFC 9457).
@@ -61,6 +64,9 @@ pub(crate) struct ProblemBody {
     /// The places that are wrong, where there are such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+    /// The limit or the state that refuses, with its figures, where one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Box<ReasonBody>>,
 }
 
 /// One wrong place of a request.
@@ -90,12 +96,21 @@ impl Problem {
             detail: detail.into(),
             errors: Vec::new(),
             revision: None,
+            reason: None,
         }
     }
 
     /// A header that cannot be what it should.
     pub(crate) fn header(name: &str, detail: &str) -> Self {
         Self::at(StatusCode::BAD_REQUEST, "invalid_header", name, detail)
+    }
+
+    /// The same, with the limit or state that refuses and when it is worth trying again.
+    pub(crate) fn because(self, reason: ReasonBody) -> Self {
+        Self {
+            reason: Some(Box::new(reason)),
+            ..self
+        }
     }
 
     /// The same for every key that does not work, whatever the reason.
@@ -195,6 +210,8 @@ impl Problem {
     }
 
     fn render(self, path: &str, request_id: &str) -> Response {
+        let reason = self.reason.as_ref();
+        let retry_seconds = reason.and_then(|reason| reason.retry_after_seconds);
         let body = ProblemBody {
             kind: format!("urn:tollgate:problem:{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Error"),
@@ -204,6 +221,7 @@ impl Problem {
             code: self.code,
             request_id: request_id.to_owned(),
             errors: self.errors,
+            reason: self.reason,
         };
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
@@ -215,7 +233,9 @@ impl Problem {
             headers.insert(ETAG, etag(revision));
         }
         let comes_by_itself = self.status == StatusCode::SERVICE_UNAVAILABLE;
-        if comes_by_itself || self.code == IN_PROGRESS {
+        if let Some(seconds) = retry_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        } else if comes_by_itself || self.code == IN_PROGRESS {
             headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
         }
         response

@@ -130,6 +130,8 @@ fn books() -> Vec<Route> {
 
         route!(POST   "/api/v1/enforcement/check", CALL, v1::enforcement::check),
         route!(POST   "/api/v1/enforcement/batch", CALL, v1::enforcement::batch),
+        route!(POST   "/api/v1/enforcement/hold", CALL, v1::enforcement::create_hold),
+        route!(DELETE "/api/v1/enforcement/hold/{id}", CALL, v1::enforcement::release_hold),
         route!(GET    "/api/v1/enforcement/status", CALL, v1::enforcement::status),
 
         route!(GET    "/api/v1/audit", AUDIT, v1::audit::list),

@@ -19,6 +19,7 @@ use crate::books::Check;
 use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
 use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
+use crate::enforcement::open::OpenHolds;
 use crate::error::AppError;
 use crate::health::{Carrier, Probing};
 use crate::idempotency::Running;
@@ -73,6 +74,7 @@ pub struct App {
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) probing: Probing,
     pub(crate) prices: PriceBook,
+    pub(crate) open_holds: OpenHolds,
     directory: Directory,
     metering: Arc<Metering>,
     pub(crate) running_requests: Arc<Running>,
@@ -107,7 +109,7 @@ impl App {
         );
         let torn_bytes = recover(&journal, &ledger, recovery)?;
         writer.caught_up().await;
-        // Nothing is held yet, so nothing of what an earlier run had drawn is needed.
+        // Only direct holds outlive a run: the rest of what was drawn is not needed.
         operator.give_back_all().await?;
         let rows = operator.load_directory().await?;
         let sharing = match parts.store.engine_name() {
@@ -139,6 +141,7 @@ impl App {
             },
             carrier: parts.carrier,
             probing,
+            open_holds: OpenHolds::default(),
             prices: parts.prices,
             directory: Directory::new(sharing),
             metering,
@@ -146,8 +149,7 @@ impl App {
             refreshing: tokio::sync::Mutex::default(),
             running: Mutex::new(None),
         });
-        app.load(&rows);
-        app.tell_keys().await?;
+        Box::pin(app.take_up(&rows)).await?;
         let jobs = Jobs::start(&app, rows.change, parts.config.refresh_seconds);
         *app.running.lock() = Some((writer, jobs));
         Ok(app)
@@ -239,6 +241,13 @@ impl App {
                 current.open_credential(&self.ring.load(), &self.environment)
             }
         }
+    }
+
+    /// Takes up what an earlier run of this node has left in the store.
+    async fn take_up(&self, rows: &tollgate_store::Directory) -> Result<(), AppError> {
+        self.load(rows);
+        self.tell_keys().await?;
+        self.restore_holds().await
     }
 
     fn load(&self, rows: &tollgate_store::Directory) {

@@ -1,7 +1,9 @@
 //! Enforcement for calls that do not go through the gateway: would a call pass, what is used of
-//! the limits.
+//! the limits, and holds that are taken for such a call.
 
 pub mod check;
+pub mod hold;
+pub(crate) mod open;
 pub mod status;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::directory::Integration;
 use crate::error::AppError;
 
 pub use check::{Check, Outcome, Question};
+pub use hold::{NewHold, Taken};
 pub use status::EnforcementStatus;
 
 /// The most characters of a model's name.
@@ -31,6 +34,14 @@ pub struct Estimate {
     pub tokens: Option<u64>,
     /// Its model: without a cost the tokens are priced at the model's dearest rate.
     pub model: Option<String>,
+}
+
+/// An estimate in the integration's terms.
+#[derive(Debug)]
+pub(crate) struct Estimated {
+    pub(crate) ask: Ask,
+    /// The model as the provider knows it.
+    pub(crate) model: Option<Arc<str>>,
 }
 
 impl App {
@@ -51,7 +62,7 @@ impl App {
         &self,
         integration: &Integration,
         estimate: &Estimate,
-    ) -> Result<Ask, AppError> {
+    ) -> Result<Estimated, AppError> {
         let tokens = estimate.tokens.unwrap_or(0);
         if tokens > TOKENS_MAX {
             return Err(invalid(
@@ -78,7 +89,10 @@ impl App {
             (None, Some(_), Some(prices)) => Some(dearest(prices, tokens)?),
         };
         let worst = TokenUsage::plain(tokens, 0);
-        Ok(Ask { worst, cost })
+        Ok(Estimated {
+            ask: Ask { worst, cost },
+            model: model.map(Into::into),
+        })
     }
 }
 

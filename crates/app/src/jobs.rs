@@ -1,6 +1,6 @@
 //! Work that nobody asked for: hearing what other nodes changed and lack, telling that this one
-//! lives, giving back what it does not need, writing down when keys were last used, forgetting
-//! answers that were kept long enough, and looking after the master keys
+//! lives, giving back what it does not need, writing down when keys were last used, ending holds,
+//! forgetting answers that were kept long enough, and looking after the master keys
 //! and the health of integrations.
 
 mod news;
@@ -52,6 +52,7 @@ impl Jobs {
             tokio::spawn(keep_house(Arc::downgrade(app))),
             tokio::spawn(tend_master_keys(Arc::downgrade(app))),
             tokio::spawn(schedule::look_after(Arc::downgrade(app))),
+            tokio::spawn(sweep_holds(Arc::downgrade(app))),
         ];
         if app.store.engine_name() != "sqlite" {
             let every = Duration::from_secs(refresh_seconds.max(1));
@@ -83,6 +84,22 @@ async fn tend_master_keys(app: Weak<App>) {
         current.tend_master_keys(&mut tended).await;
         drop(current);
         tokio::time::sleep(TEND_EVERY).await;
+    }
+}
+
+/// Ends holds whose time has come, and hears which of this node's were ended elsewhere.
+async fn sweep_holds(app: Weak<App>) {
+    let mut seconds: u64 = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let Some(app) = app.upgrade() else { return };
+        seconds = seconds.wrapping_add(1);
+        if !app.has_holds_due() && !seconds.is_multiple_of(HOUSEKEEPING_SECONDS) {
+            continue;
+        }
+        if let Err(error) = app.sweep_holds().await {
+            tracing::warn!(%error, "holds cannot be swept");
+        }
     }
 }
 

@@ -95,6 +95,34 @@ impl Metering {
             Some(call_id) => Some(self.claim(integration, call_id).await?),
             None => None,
         };
+        let (admission, now) = self.reserve(integration, &facts).await?;
+        let worst = worst_row(integration, &facts, &admission, now);
+        let terms = hold::Terms {
+            amount: admission.hold,
+            warnings: admission.warnings,
+            prices: facts.prices,
+            admitted: now,
+            claim,
+            is_capped: integration.snapshot().config.hard_cap,
+        };
+        Ok(Hold::new(
+            Arc::clone(self),
+            Arc::clone(integration),
+            worst,
+            terms,
+        ))
+    }
+
+    /// Decides on a call and takes its worst case from the gate, without a [`Hold`] that would
+    /// give it back: the caller sees to that.
+    pub(crate) async fn reserve(
+        &self,
+        integration: &Integration,
+        facts: &CallFacts,
+    ) -> Result<(Admission, Moment), NotAdmitted> {
+        if self.ledger.backlog_rows() > self.backlog_rows_max {
+            return Err(NotAdmitted::StoreUnreachable);
+        }
         let mut now = self.clock.now();
         let mut decision = integration
             .gate
@@ -104,24 +132,8 @@ impl Metering {
             (decision, now) = self.draw_and_admit(integration, &facts.ask).await;
         }
         match decision {
-            Decision::Admitted(admission) => {
-                let worst = worst_row(integration, &facts, &admission, now);
-                let terms = hold::Terms {
-                    amount: admission.hold,
-                    warnings: admission.warnings,
-                    prices: facts.prices,
-                    admitted: now,
-                    claim,
-                    is_capped: integration.snapshot().config.hard_cap,
-                };
-                Ok(Hold::new(
-                    Arc::clone(self),
-                    Arc::clone(integration),
-                    worst,
-                    terms,
-                ))
-            }
-            Decision::Refused(refusal) => Err(self.refuse(integration, &facts, refusal, now)),
+            Decision::Admitted(admission) => Ok((admission, now)),
+            Decision::Refused(refusal) => Err(self.refuse(integration, facts, refusal, now)),
             // The gate asks for a draw only on the first attempt.
             Decision::NeedsDraw(_) => Err(NotAdmitted::StoreUnreachable),
         }
@@ -144,6 +156,18 @@ impl Metering {
                 Err(NotAdmitted::StoreUnreachable)
             }
         }
+    }
+
+    /// Counts the calls that an earlier run of this node admitted in the last minute.
+    pub(crate) async fn remember_calls(
+        &self,
+        integration: &Integration,
+        now: Moment,
+    ) -> Result<(), StoreError> {
+        let recent = self.recent_calls(integration, now).await?;
+        remember(&mut integration.gate.lock(), recent, now);
+        integration.has_remembered_calls();
+        Ok(())
     }
 
     /// The calls that an earlier run of this node admitted in the last minute, unless the gate

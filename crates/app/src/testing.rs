@@ -62,12 +62,12 @@ pub struct World {
 impl World {
     /// A new world with an empty store, where nothing is probed unless it is asked for.
     pub async fn start() -> Self {
-        Self::start_with(AppConfig {
+        let world = Self::start_with(AppConfig {
             ledger_gather_ms: 0,
             probe_seconds: 0,
             ..AppConfig::default()
-        })
-        .await
+        });
+        Box::pin(world).await
     }
 
     /// A new world with an empty store and these settings.

@@ -144,6 +144,7 @@ async fn report(
         error_code: None,
         error_message: None,
         extra: None,
+        hold_id: None,
         created_at: None,
     };
     let new = NewReport {

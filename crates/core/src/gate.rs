@@ -13,6 +13,7 @@ use self::month::Month;
 use crate::account::{Account, Draw, Grant, Need};
 use crate::clock::Moment;
 use crate::health::Cause;
+use crate::hold::direct::HoldEnd;
 use crate::hold::{Actual, Ask, HoldAmount};
 use crate::limit::permits::{PermitAsk, PermitGrant, Permits};
 use crate::limit::rate::RateWindow;
@@ -240,6 +241,36 @@ impl Gate {
         }
         self.minute.take_back(hold.rate_mark);
         self.forget_earlier_when_idle();
+    }
+
+    /// Takes a hold again that an earlier run of this node had taken. Those of earlier months come
+    /// first. Its call is counted with the others of the last minute, not here.
+    pub fn retake(&mut self, hold: &HoldAmount) {
+        if self.account_of(hold.period).is_none() {
+            self.open(Account::unknown(hold.period));
+        }
+        if let Some(account) = self.account_of(hold.period) {
+            account.hold(hold);
+        }
+    }
+
+    /// Ends a direct hold as the store has ended it. The store's figures of the same moment must
+    /// be taken in with it: what was not used of the hold is no longer in this node's allowance.
+    pub fn heed(&mut self, hold: &HoldAmount, end: HoldEnd) {
+        let is_loaded = self
+            .account_of(hold.period)
+            .is_some_and(|account| account.is_loaded);
+        let unused = Actual {
+            cost: Nanos::ZERO,
+            tokens: 0,
+        };
+        match end {
+            HoldEnd::Released => self.release(hold),
+            HoldEnd::Settled(actual) if is_loaded => self.settle(hold, &actual),
+            // A month that is not known yet learns what was used with the store's figures; and a
+            // hold that expired may have been used, so its call stays counted.
+            HoldEnd::Settled(_) | HoldEnd::Expired => self.settle(hold, &unused),
+        }
     }
 
     /// The present month's account, and the calls of the last minute.

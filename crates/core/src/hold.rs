@@ -1,5 +1,7 @@
 //! What a call may cost at worst: the amounts that are held before it leaves.
 
+pub mod direct;
+
 use crate::money::Nanos;
 use crate::period::Period;
 use crate::tokens::TokenUsage;

@@ -168,6 +168,10 @@ uuid_id!(
     CredentialId
 );
 uuid_id!(
+    /// A hold for a call that does not go through the gateway.
+    HoldId
+);
+uuid_id!(
     /// One running copy of the program, with a journal of its own.
     NodeId
 );

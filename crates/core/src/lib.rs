@@ -33,7 +33,9 @@ pub mod usage;
 pub mod verdict;
 
 pub use clock::{Clock, Moment};
-pub use id::{AgentId, CallId, CredentialId, IntegrationId, KeyId, NodeId, SessionId, TenantId};
+pub use id::{
+    AgentId, CallId, CredentialId, HoldId, IntegrationId, KeyId, NodeId, SessionId, TenantId,
+};
 pub use money::Nanos;
 pub use period::Period;
 pub use tokens::{TokenClass, TokenUsage};

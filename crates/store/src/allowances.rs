@@ -2,10 +2,14 @@
 //!
 //! Always `settled(all) + Σ over nodes max(0, drawn − settled) ≤ limit`, unless calls have cost more than was held for them.
 
-use tollgate_core::account::{Draw, Grant, Granted};
+mod share;
+
+use tollgate_core::account::{Draw, Grant};
+use tollgate_core::hold::direct::DirectHold;
 use tollgate_core::limit::Limits;
 use tollgate_core::{IntegrationId, Nanos, NodeId, Period, TenantId};
 
+use self::share::Share;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Purpose, Work, sql};
 use crate::error::StoreError;
@@ -53,19 +57,7 @@ impl TenantStore {
                 if !month.tenant.is_empty() && month.tenant != tenant.as_str() {
                     return Err(StoreError::NotFound);
                 }
-                let mut figures = Figures::read(work, integration, period, node).await?;
-                let elsewhere_nanos = figures.nanos.elsewhere();
-                let elsewhere_tokens = figures.tokens.elsewhere();
-                let budget = limits.budget.map(Nanos::get);
-                figures.nanos.draw(budget, month.nanos, i64::MAX, 1);
-                figures
-                    .tokens
-                    .draw(limits.tokens, month.tokens, i64::MAX, 1);
-                Ok(Prospect {
-                    grant: figures.grant(period, &month),
-                    elsewhere_nanos,
-                    elsewhere_tokens,
-                })
+                prospect(work, (integration, period), limits, node).await
             })
         })
         .await
@@ -122,7 +114,32 @@ pub(crate) enum Freed {
     OfAll,
 }
 
-/// Frees what was drawn and not settled.
+/// What the living holds of an allowance add up to.
+macro_rules! held {
+    ($column:literal) => {
+        concat!(
+            "(SELECT CAST(COALESCE(SUM(h.",
+            $column,
+            "), 0) AS BIGINT) FROM holds h WHERE h.integration_id = allowances.integration_id \
+             AND h.period = allowances.period AND h.node_id = allowances.node_id AND h.state = 'held')"
+        )
+    };
+}
+
+const FREE: &str = concat!(
+    "UPDATE allowances SET drawn_nanos = CASE WHEN drawn_nanos - settled_nanos > ",
+    held!("cost_nanos"),
+    " THEN settled_nanos + ",
+    held!("cost_nanos"),
+    " ELSE drawn_nanos END, drawn_tokens = CASE WHEN drawn_tokens - settled_tokens > ",
+    held!("tokens"),
+    " THEN settled_tokens + ",
+    held!("tokens"),
+    " ELSE drawn_tokens END WHERE node_id = COALESCE($1, node_id) \
+     AND (drawn_nanos > settled_nanos OR drawn_tokens > settled_tokens)"
+);
+
+/// Frees what was drawn and not settled, but for the living direct holds: they stay in the allowance that they were taken in.
 pub(crate) async fn free(work: &mut Work, whose: Freed) -> Result<(), StoreError> {
     let node = match whose {
         Freed::Of(node) => Some(node.to_string()),
@@ -135,9 +152,49 @@ pub(crate) async fn free(work: &mut Work, whose: Freed) -> Result<(), StoreError
     let _locked: Vec<(String,)> = work
         .fetch_all(sql(lock).bind(node.clone()).locking())
         .await?;
-    let free = "UPDATE allowances SET drawn_nanos = settled_nanos, drawn_tokens = settled_tokens \
-                WHERE node_id = COALESCE($1, node_id) AND (drawn_nanos > settled_nanos OR drawn_tokens > settled_tokens)";
-    work.execute(sql(free).bind(node)).await.map(drop)
+    work.execute(sql(FREE).bind(node)).await.map(drop)
+}
+
+/// What a draw of a node would bring. Without limits it is what the node has.
+pub(crate) async fn prospect(
+    work: &mut Work,
+    (integration, period): (IntegrationId, Period),
+    limits: Limits,
+    node: NodeId,
+) -> Result<Prospect, StoreError> {
+    let month = settled_month(work, integration, period).await?;
+    let mut figures = Figures::read(work, integration, period, node).await?;
+    let elsewhere_nanos = figures.nanos.elsewhere();
+    let elsewhere_tokens = figures.tokens.elsewhere();
+    let budget = limits.budget.map(Nanos::get);
+    figures.nanos.draw(budget, month.nanos, i64::MAX, 1);
+    figures
+        .tokens
+        .draw(limits.tokens, month.tokens, i64::MAX, 1);
+    Ok(Prospect {
+        grant: figures.grant(period, &month),
+        elsewhere_nanos,
+        elsewhere_tokens,
+    })
+}
+
+/// Takes what was not used of a hold out of its node's allowance, as far as that has so much left. Its month is locked.
+pub(crate) async fn take_from(
+    work: &mut Work,
+    hold: &DirectHold,
+    (nanos, tokens): (i64, i64),
+) -> Result<(), StoreError> {
+    let mut figures = Figures::read(work, hold.integration_id, hold.period, hold.node).await?;
+    let changed = [
+        figures.nanos.give_back(nanos),
+        figures.tokens.give_back(tokens),
+    ];
+    if changed.contains(&true) {
+        figures
+            .write(work, hold.integration_id, hold.period, hold.node)
+            .await?;
+    }
+    Ok(())
 }
 
 async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, StoreError> {
@@ -234,66 +291,6 @@ async fn settled_month(
     })
 }
 
-/// One quantity of an integration's month, seen from one node.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Share {
-    drawn: i64,
-    settled: i64,
-    /// What all nodes together have drawn and not settled.
-    outstanding: i128,
-}
-
-impl Share {
-    fn add(&mut self, drawn: i64, settled: i64) {
-        self.outstanding += (i128::from(drawn) - i128::from(settled)).max(0);
-    }
-
-    /// Draws what is needed or one share of what is left, whichever is more, as far as there is so much. Tells whether it did.
-    fn draw(&mut self, limit: Option<i64>, settled_by_all: i64, need: i64, share: u32) -> bool {
-        let Some(limit) = limit else { return false };
-        if need <= 0 {
-            return false;
-        }
-        let left = i128::from(limit) - i128::from(settled_by_all) - self.outstanding;
-        let granted = left.min(i128::from(need).max(left / i128::from(share)));
-        // A node that has settled more than it drew begins again at what it has settled.
-        let drawn = i128::from(self.drawn.max(self.settled)) + granted;
-        match i64::try_from(drawn) {
-            Ok(drawn) if granted > 0 => {
-                self.drawn = drawn;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// What the other nodes have drawn and not settled.
-    fn elsewhere(&self) -> i64 {
-        let own = (i128::from(self.drawn) - i128::from(self.settled)).max(0);
-        i64::try_from((self.outstanding - own).max(0)).unwrap_or(i64::MAX)
-    }
-
-    /// Whether a draw brought less than was needed while others have what they drew.
-    fn lacks(&self, limit: Option<i64>, before: Self, need: i64) -> bool {
-        let gained = self.drawn.saturating_sub(before.drawn.max(before.settled));
-        limit.is_some() && gained.max(0) < need && before.elsewhere() > 0
-    }
-
-    fn give_back(&mut self, unused: i64) -> bool {
-        let unused = unused.min(self.drawn.saturating_sub(self.settled)).max(0);
-        self.drawn -= unused;
-        unused > 0
-    }
-
-    const fn granted(&self, settled_by_all: i64) -> Granted {
-        Granted {
-            drawn: self.drawn,
-            own: self.settled,
-            elsewhere: settled_by_all.saturating_sub(self.settled),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, Default)]
 struct Figures {
     nanos: Share,
@@ -366,17 +363,16 @@ const SETTLE: Batch = Batch {
     locks_rows: false,
 };
 
-/// Moves what a batch has settled from the node's allowance to what it has settled.
-pub(crate) async fn settle(work: &mut Work, books: &Books, node: NodeId) -> Result<(), StoreError> {
-    let node = node.to_string();
+/// Moves what a batch has settled from each node's allowance to what that has settled.
+pub(crate) async fn settle(work: &mut Work, books: &Books) -> Result<(), StoreError> {
     let rows = books
         .settled
         .iter()
-        .map(|((integration, period), settled)| {
+        .map(|(((integration, period), node), settled)| {
             vec![
                 integration.to_string().into(),
                 period.to_string().into(),
-                node.as_str().into(),
+                node.to_string().into(),
                 settled.nanos.into(),
                 settled.tokens.into(),
                 0.into(),

@@ -7,8 +7,9 @@ mod entry;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::usage::{Origin, UsageEntry};
-use tollgate_core::{CallId, IntegrationId, Nanos, TenantId};
+use tollgate_core::{CallId, HoldId, IntegrationId, Nanos, TenantId};
 
 use self::entry::{Given, Intake};
 use crate::engine::{Purpose, sql};
@@ -53,6 +54,8 @@ pub struct ReportedEntry {
     pub client_cost: Option<Nanos>,
     /// What was reported, as text: two reports of a call are the same if this is.
     pub content: String,
+    /// The hold that it settles, if its caller took one.
+    pub hold: Option<HoldId>,
 }
 
 /// What became of one entry.
@@ -83,6 +86,8 @@ pub struct Standing {
     pub origin: Origin,
     /// When the call was made.
     pub created_at: Timestamp,
+    /// What became of the hold that it named.
+    pub hold: Option<HoldOutcome>,
 }
 
 /// The ledger as a whole.
@@ -130,6 +135,7 @@ impl TenantStore {
             origin: Origin::Telemetry,
             client_cost: report.client_cost,
             content: Some(&report.content),
+            hold: report.hold,
         });
         let given: Vec<_> = given.collect();
         append(&self.store, &given, now).await
@@ -198,6 +204,7 @@ impl OperatorStore {
             origin: Origin::Gateway,
             client_cost: None,
             content: None,
+            hold: None,
         });
         let given: Vec<_> = given.collect();
         let fates = append(&self.store, &given, now).await?;
@@ -221,16 +228,18 @@ impl OperatorStore {
         Ok(found.is_some())
     }
 
-    /// How many calls the gateway admitted for an integration since a moment, in steps of at most 100 milliseconds, oldest first.
+    /// How many calls were admitted for an integration since a moment, through the gateway or by a hold, in steps of at most 100 milliseconds, oldest first.
     /// The time of a step is that of its last call.
     pub async fn recent_calls(
         &self,
         integration: IntegrationId,
         since: Timestamp,
     ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
-        let select = "SELECT MAX(created_at), COUNT(*) FROM cus_llm_usage \
+        let select = "SELECT MAX(at), COUNT(*) FROM (SELECT created_at AS at FROM cus_llm_usage \
                       WHERE integration_id = $1 AND created_at >= $2 AND policy_result <> 'blocked' AND origin = 'gateway' \
-                      GROUP BY created_at / 100000 ORDER BY 1";
+                      UNION ALL SELECT created_at AS at FROM holds \
+                      WHERE integration_id = $1 AND created_at >= $2 AND state <> 'released') AS calls \
+                      GROUP BY at / 100000 ORDER BY 1";
         let statement = sql(select)
             .bind(integration.to_string())
             .bind(micros(since));

@@ -59,6 +59,12 @@ const MIGRATIONS: &[Migration] = &[
         postgres: include_str!("../migrations/postgres/0002_reports.sql"),
     },
     Migration {
+        version: 3,
+        name: "holds",
+        sqlite: include_str!("../migrations/sqlite/0003_holds.sql"),
+        postgres: include_str!("../migrations/postgres/0003_holds.sql"),
+    },
+    Migration {
         version: 4,
         name: "tenancy",
         sqlite: include_str!("../migrations/sqlite/0004_tenancy.sql"),

@@ -7,6 +7,7 @@ use tollgate_core::audit::AuditEntry;
 use crate::allowances::{self, Freed};
 use crate::engine::{Purpose, Work, sql};
 use crate::error::{Conflict, StoreError};
+use crate::holds;
 use crate::value::{Place, micros};
 use crate::{OperatorStore, audit};
 
@@ -175,6 +176,7 @@ async fn retire(
     let update = sql(update).bind(node.to_string()).bind(micros(entry.at));
     work.execute(update).await?;
     audit::record(work, entry).await?;
+    holds::retire(work, node, entry.at).await?;
     allowances::free(work, Freed::Of(node)).await?;
     Ok(found)
 }

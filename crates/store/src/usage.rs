@@ -8,10 +8,11 @@ mod summary;
 use cus_models::{CusLLMUsage, CusPolicyResult, CusUsageDaily};
 use jiff::Timestamp;
 use jiff::civil::Date;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::page::{Cursor, Page, PageAsk};
 use tollgate_core::price::PricePin;
 use tollgate_core::usage::{Origin, UsageSource};
-use tollgate_core::{AgentId, CallId, IntegrationId, Nanos, NodeId, SessionId, TokenUsage};
+use tollgate_core::{AgentId, CallId, HoldId, IntegrationId, Nanos, NodeId, SessionId, TokenUsage};
 
 pub use self::export::{ExportAsk, Exported};
 pub use self::models::ModelUsage;
@@ -67,6 +68,10 @@ pub struct UsageRow {
     pub origin: Origin,
     /// What its caller thinks it cost.
     pub client_cost: Option<Nanos>,
+    /// The hold that its report named.
+    pub hold: Option<HoldId>,
+    /// What became of that hold.
+    pub hold_outcome: Option<HoldOutcome>,
 }
 
 /// A roll-up with its exact cost.

@@ -44,7 +44,7 @@ pub enum Command {
     Key(Noun<key::Verb>),
     /// Integrations: list create get update enable disable delete limits
     Integration(Noun<integration::Verb>),
-    /// Limits: check status
+    /// Limits: check hold release status
     Limit(Noun<limit::Verb>),
     /// Usage: summary history daily export report
     Usage(Noun<usage::Verb>),

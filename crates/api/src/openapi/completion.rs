@@ -13,7 +13,7 @@ use crate::precondition::is_conditional;
 const EXAMPLES: &str = include_str!("../../examples.json");
 
 /// Refusals: status, name of the component, description, an example's code and detail.
-const REFUSALS: [(&str, &str, &str, &str, &str); 13] = [
+const REFUSALS: [(&str, &str, &str, &str, &str); 14] = [
     (
         "400",
         "BadRequest",
@@ -27,6 +27,13 @@ const REFUSALS: [(&str, &str, &str, &str, &str); 13] = [
         "No key, or one that does not work",
         "invalid_api_key",
         "no key, or one that does not work: send a live key as `Authorization: Bearer`",
+    ),
+    (
+        "402",
+        "PaymentRequired",
+        "The month's budget or tokens do not allow it; `reason` has the figures",
+        "budget_exceeded",
+        "the month's budget does not allow it",
     ),
     (
         "403",

@@ -2,11 +2,13 @@
 
 pub(crate) mod batch;
 pub(crate) mod check;
+pub(crate) mod create_hold;
+pub(crate) mod release_hold;
 pub(crate) mod status;
 
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tollgate_app::enforcement::{Check, Estimate, Outcome};
 use tollgate_core::Nanos;
 use tollgate_core::limit::LimitKind;
@@ -90,7 +92,7 @@ pub(crate) struct DecisionBody {
 }
 
 /// Why a decision went as it did.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[schema(as = EnforcementReason)]
 pub(crate) struct ReasonBody {
     /// The stable code.
@@ -110,7 +112,7 @@ pub(crate) struct ReasonBody {
     /// The part that is used or held, in percent, cut after three places; at most 100 where the limit refuses.
     threshold_percent: Option<f64>,
     /// Seconds until it is worth trying again, where that is soon.
-    retry_after_seconds: Option<i64>,
+    pub(crate) retry_after_seconds: Option<i64>,
     /// When the limit starts afresh, for those of a month.
     resets_at: Option<Timestamp>,
 }
@@ -169,7 +171,8 @@ impl ReasonBody {
     }
 
     pub(crate) fn of_refusal(refusal: &Refusal) -> Self {
-        let seconds = |millis: i64| millis.saturating_add(999).div_euclid(1_000);
+        // The window frees a tenth of a second after the minute at the latest.
+        let seconds = |millis: i64| millis.saturating_add(999).div_euclid(1_000).min(60);
         let body = Self {
             message: refusal.message(),
             limit_type: kind_without_figures(refusal.code).map(str::to_owned),
@@ -203,6 +206,27 @@ impl ReasonBody {
             ..self
         }
     }
+}
+
+/// A refusal as an error, with the status that the gateway gives it.
+pub(crate) fn refused(refusal: &Refusal) -> Problem {
+    let status = match refusal.code {
+        ReasonCode::IntegrationNotFound => StatusCode::NOT_FOUND,
+        ReasonCode::BudgetExceeded | ReasonCode::TokenLimitExceeded => StatusCode::PAYMENT_REQUIRED,
+        ReasonCode::BudgetHeld | ReasonCode::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
+        ReasonCode::LimitsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        ReasonCode::IntegrationNotEnabled
+        | ReasonCode::IntegrationDisabled
+        | ReasonCode::IntegrationError
+        | ReasonCode::CredentialsInvalid
+        | ReasonCode::ProviderUnreachable
+        | ReasonCode::PriceUnknown
+        | ReasonCode::BudgetWarning
+        | ReasonCode::TokenWarning
+        | ReasonCode::AllChecksPassed => StatusCode::FORBIDDEN,
+    };
+    Problem::new(status, refusal.code.as_str(), refusal.message())
+        .because(ReasonBody::of_refusal(refusal))
 }
 
 /// What a refusal is about that no limit's figures explain.

@@ -47,6 +47,8 @@ const CHANGES: &[(&str, &[&str])] = &[
     ("POST /api/v1/telemetry/llm-usage/batch", &[]),
     ("POST /api/v1/enforcement/check", &[]),
     ("POST /api/v1/enforcement/batch", &[]),
+    ("POST /api/v1/enforcement/hold", &[]),
+    ("DELETE /api/v1/enforcement/hold/{id}", &[]),
     // Nothing waits to be re-wrapped here; each batch that is re-wrapped writes an entry.
     ("POST /api/v1/masterkeys/rewrap", &[]),
     ("POST /api/v1/nodes/{id}/retire", &["operator node.retire"]),
@@ -71,7 +73,9 @@ fn body(route: &str, integration: &str) -> Value {
         "POST /api/v1/integrations/{id}/credential" => {
             json!({ "credential": { "api_key": "sk-0123456789-next" } })
         }
-        "POST /api/v1/enforcement/check" => json!({ "integration_id": integration }),
+        "POST /api/v1/enforcement/check" | "POST /api/v1/enforcement/hold" => {
+            json!({ "integration_id": integration })
+        }
         "POST /api/v1/enforcement/batch" => {
             json!({ "requests": [{ "integration_id": integration }] })
         }
@@ -99,6 +103,18 @@ async fn subject(client: &Client, route: &str) -> String {
                 client.admin("POST", &disable).send().await.json_of(200);
             }
             id.to_string()
+        }
+        "enforcement" => {
+            let id = client.world.integration(&client.acme, "main").await;
+            let body = json!({ "integration_id": id.to_string() });
+            let asking = client.ask("POST", "/api/v1/enforcement/hold");
+            let made = asking
+                .key(&client.caller)
+                .json(&body)
+                .send()
+                .await
+                .json_of(201);
+            made["hold_id"].as_str().unwrap().to_owned()
         }
         other => panic!("say here what stands in /{other}/{{id}}"),
     }

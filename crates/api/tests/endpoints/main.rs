@@ -14,6 +14,7 @@ mod edge;
 mod enforcement;
 mod exports;
 mod health;
+mod holds;
 mod idempotency;
 mod integrations;
 mod isolation;

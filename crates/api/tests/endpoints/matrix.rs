@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 use tollgate_api::RouteRow;
+use tollgate_app::enforcement::{Estimate, NewHold, Taken};
 use tollgate_core::TenantId;
 use tollgate_core::role::Role;
 
@@ -91,6 +92,21 @@ async fn fresh_id(client: &Client, route: RouteRow, tenant: &TenantId) -> String
         "integrations" => {
             let name = cus_models::generate_uuid();
             client.world.integration(tenant, &name).await.to_string()
+        }
+        "enforcement" => {
+            let name = cus_models::generate_uuid();
+            let integration = client.world.integration(tenant, &name).await;
+            let new = NewHold {
+                integration,
+                estimate: Estimate::default(),
+                call_id: None,
+                seconds: None,
+            };
+            let caller = client.world.somebody(tenant, Role::Caller);
+            match client.world.app.create_hold(&caller, new).await.unwrap() {
+                Taken::Held(hold, _) => hold.id.to_string(),
+                Taken::Refused(refusal) => panic!("{refusal:?}"),
+            }
         }
         // Nodes are no tenant's, and to retire this one would end the world.
         "nodes" => NOBODY.to_owned(),

@@ -87,7 +87,7 @@ impl App {
                 });
                 continue;
             };
-            let ask = self.estimate(&known, &question.estimate)?;
+            let estimated = self.estimate(&known, &question.estimate)?;
             let rehearsal = match rehearsals.entry(known.id) {
                 std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::hash_map::Entry::Vacant(entry) => {
@@ -96,7 +96,7 @@ impl App {
             };
             checks.push(Check {
                 tenant: tenant.clone(),
-                outcome: match rehearsal.next(&ask) {
+                outcome: match rehearsal.next(&estimated.ask) {
                     Ok(warnings) => Outcome::Passes(warnings),
                     Err(refusal) => Outcome::Refused(refusal),
                 },

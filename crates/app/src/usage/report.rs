@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use cus_models::CusProviderType;
 use tollgate_core::hold::Actual;
+use tollgate_core::hold::direct::{DirectHold, HoldOutcome};
 use tollgate_core::role::Permission;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::usage::report::Flaw;
-use tollgate_core::{IntegrationId, Moment, Nanos, TenantId};
-use tollgate_store::{Fate, ReportedEntry};
+use tollgate_core::{IntegrationId, Moment, Nanos, Period, TenantId};
+use tollgate_store::{Fate, ReportedEntry, StoreError};
 
 use crate::app::App;
 use crate::context::Context;
@@ -71,11 +72,16 @@ impl From<Flaw> for Rejection {
     }
 }
 
+/// A report's integration, its priced entry, and the month of its hold.
+type Prepared = (Arc<Integration>, ReportedEntry, Option<Period>);
+
 /// A report that may be booked.
 struct Ready {
     place: usize,
     integration: Arc<Integration>,
     reported: ReportedEntry,
+    /// The month of the hold that it names.
+    held_in: Option<Period>,
 }
 
 impl App {
@@ -106,11 +112,12 @@ impl App {
             let prepared = self.prepare(context, tenant, new).await?;
             told.push(prepared.map_or_else(
                 |rejection| Some(Reported::Rejected(rejection)),
-                |(integration, reported)| {
+                |(integration, reported, held_in)| {
                     ready.push(Ready {
                         place,
                         integration,
                         reported,
+                        held_in,
                     });
                     None
                 },
@@ -139,8 +146,8 @@ impl App {
         &self,
         context: &Context,
         tenant: &TenantId,
-        new: NewReport,
-    ) -> Result<Result<(Arc<Integration>, ReportedEntry), Rejection>, AppError> {
+        mut new: NewReport,
+    ) -> Result<Result<Prepared, Rejection>, AppError> {
         let id = new.report.integration_id;
         if context.bound_to.is_some_and(|bound| bound != id) {
             return Ok(Err(Rejection {
@@ -156,8 +163,40 @@ impl App {
                 reason: "there is no such integration".to_owned(),
             }));
         };
+        let hold = self.named_hold(tenant, &new.report).await?;
+        // What was reported, and nothing that the server adds to it: a retry says the same.
+        let said = serde_json::to_string(&new.report).map_err(AppError::internal)?;
+        if let Some(hold) = &hold {
+            // A call belongs to the month in which it was admitted.
+            new.report.created_at.get_or_insert(hold.created_at);
+        }
         let entry = self.price(&integration, new, context.now);
-        Ok(entry.map(|reported| (integration, reported)))
+        Ok(entry.map(|mut reported| {
+            reported.content = said;
+            if let Some(hold) = &hold {
+                reported.entry.held = hold.cost;
+            }
+            let held_in = hold.map(|hold| hold.period);
+            (integration, reported, held_in)
+        }))
+    }
+
+    /// The hold that a report names, if there is such a one for its integration.
+    async fn named_hold(
+        &self,
+        tenant: &TenantId,
+        report: &UsageReport,
+    ) -> Result<Option<DirectHold>, AppError> {
+        let Some(id) = report.hold_id else {
+            return Ok(None);
+        };
+        match self.store.tenant(tenant).get_hold(id).await {
+            Ok((hold, _)) => {
+                Ok(Some(hold).filter(|hold| hold.integration_id == report.integration_id))
+            }
+            Err(StoreError::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The tenant's living integration. One that this node has not heard of yet is looked for in the store.
@@ -204,9 +243,7 @@ impl App {
             _ => Ok(Nanos::ZERO),
         };
         let cost = cost.map_err(|overflow| flaw("tokens_in", overflow.to_string()))?;
-        // What was reported, and nothing that the server adds to it: a retry says the same.
-        let content = serde_json::to_string(&report);
-        let content = content.map_err(|error| flaw("extra_data", error.to_string()))?;
+        let hold = report.hold_id;
         let entry = UsageEntry {
             tenant_id: integration.tenant_id.clone(),
             integration_id: integration.id,
@@ -230,7 +267,8 @@ impl App {
         Ok(ReportedEntry {
             entry,
             client_cost: report.client_cost,
-            content,
+            content: String::new(),
+            hold,
         })
     }
 
@@ -256,17 +294,31 @@ impl App {
         let entries: Vec<_> = ready.iter().map(|one| one.reported.clone()).collect();
         let store = self.store.tenant(tenant);
         let fates = store.report_usage(&entries, context.now.wall).await?;
+        let mut settled = Vec::new();
         let told = ready.iter().zip(fates).map(|(one, fate)| {
-            if matches!(fate, Fate::Written(_)) {
-                one.tell_gate();
+            match &fate {
+                Fate::Written(row) if one.is_from_its_hold(row) => settled.push(one.integration.id),
+                Fate::Written(_) => one.tell_gate(),
+                Fate::Duplicate(_) | Fate::Conflict(_) | Fate::Refused(_) => {}
             }
             (one.place, Reported::from(fate))
         });
-        Ok(told.collect())
+        let told = told.collect();
+        drop(turns);
+        for integration in settled {
+            self.heed_own(integration).await;
+        }
+        Ok(told)
     }
 }
 
 impl Ready {
+    /// Whether the call was taken from the allowance that its hold was in: the node that took the
+    /// hold hears of it when it heeds the hold's end.
+    fn is_from_its_hold(&self, row: &Standing) -> bool {
+        row.hold == Some(HoldOutcome::Settled) && self.held_in == Some(self.reported.entry.period())
+    }
+
     /// Counts the call against the limits of its month on this node.
     fn tell_gate(&self) {
         let entry = &self.reported.entry;

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::UsageSource;
-use crate::id::{AgentId, CallId, IntegrationId, SessionId};
+use crate::id::{AgentId, CallId, HoldId, IntegrationId, SessionId};
 use crate::money::Nanos;
 use crate::tokens::{TOKENS_MAX, TokenUsage};
 
@@ -61,7 +61,10 @@ pub struct UsageReport {
     pub error_message: Option<String>,
     /// More, as a JSON object in text.
     pub extra: Option<Box<str>>,
-    /// When it was made; if absent, when it is reported. To the microsecond.
+    /// The hold that was taken for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_id: Option<HoldId>,
+    /// When it was made; if absent, when its hold was taken, else when it is reported. To the microsecond.
     #[serde(serialize_with = "jiff::fmt::serde::timestamp::microsecond::optional::serialize")]
     pub created_at: Option<Timestamp>,
 }
@@ -207,6 +210,7 @@ mod tests {
             error_code: None,
             error_message: None,
             extra: None,
+            hold_id: None,
             created_at: None,
         }
     }

@@ -6,9 +6,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use jiff::Timestamp;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::Origin;
-use tollgate_core::{Nanos, NodeId};
+use tollgate_core::{HoldId, Nanos, NodeId};
 
 use super::books::Books;
 use super::entry::{self, Intake, Prepared, Slot};
@@ -16,6 +17,7 @@ use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value, Work};
 use crate::error::StoreError;
+use crate::holds::NamedHolds;
 use crate::value::{Place, micros};
 use crate::{allowances, balances, prices, rollups};
 
@@ -35,7 +37,11 @@ pub(super) async fn append(
         .map(|(first, _)| first)
         .collect();
     if !fresh.is_empty() {
-        let mut books = open(work, &fresh).await?;
+        let named: Vec<HoldId> = fresh.iter().filter_map(|prepared| prepared.hold).collect();
+        let before = NamedHolds::read(work, &named).await?;
+        let mut books = open(work, &fresh, &before).await?;
+        // What was held before its month was locked may have ended meanwhile.
+        let mut holds = NamedHolds::read(work, &named).await?;
         let mut rows = Vec::with_capacity(fresh.len());
         let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
@@ -43,11 +49,14 @@ pub(super) async fn append(
             if fate.is_some() {
                 continue;
             }
-            *fate = Some(match books.post(prepared) {
+            let held_by = holds.node_of(prepared.hold, &prepared.entry);
+            let node = held_by.unwrap_or(node);
+            *fate = Some(match books.post(prepared, node) {
                 Ok(cents) => {
-                    rows.push(prepared.row(cents, node, now));
+                    let hold = holds.settle(prepared.hold, &prepared.entry);
+                    rows.push(prepared.row(cents, node, now, hold));
                     booked.push(&prepared.entry);
-                    Held::New(prepared.standing(cents))
+                    Held::New(prepared.standing(cents, hold))
                 }
                 Err(reason) => {
                     refused.push(key(prepared));
@@ -58,7 +67,8 @@ pub(super) async fn append(
         work.execute_batch(DISCLAIM, refused).await?;
         work.execute_batch(entry::INSERT, rows).await?;
         balances::write(work, &books).await?;
-        allowances::settle(work, &books, node).await?;
+        allowances::settle(work, &books).await?;
+        holds.write(work, now).await?;
         rollups::write(work, &books, now).await?;
         prices::note_unpriced(work, booked.into_iter()).await?;
     }
@@ -111,7 +121,7 @@ const CLAIM: Batch = Batch {
 };
 
 const FIND: Batch = Batch {
-    head: "SELECT k.tenant_id, k.call_id, k.entry_hash, u.id, u.cost_nanos, u.cost_cents, u.price_version, u.origin, \
+    head: "SELECT k.tenant_id, k.call_id, k.entry_hash, u.id, u.cost_nanos, u.cost_cents, u.price_version, u.origin, u.hold_outcome, \
            k.created_at FROM call_keys k LEFT JOIN cus_llm_usage u \
            ON u.tenant_id = k.tenant_id AND u.created_at = k.created_at AND u.call_id = k.call_id \
            WHERE (k.tenant_id, k.call_id) IN (",
@@ -172,6 +182,7 @@ struct KnownRow {
     cost_cents: Option<i64>,
     price_version: Option<String>,
     origin: Option<String>,
+    hold_outcome: Option<String>,
     created_at: i64,
 }
 
@@ -190,6 +201,10 @@ impl KnownRow {
             price_version: self.price_version,
             origin: place.known("origin", Origin::from_name(&origin))?,
             created_at: place.time("created_at", self.created_at)?,
+            hold: self
+                .hold_outcome
+                .as_deref()
+                .and_then(HoldOutcome::from_name),
             id,
         }))
     }
@@ -210,7 +225,11 @@ fn text_key(prepared: &Prepared) -> (String, String) {
 }
 
 /// Locks and reads what the entries will change.
-async fn open(work: &mut Work, fresh: &[&Prepared]) -> Result<Books, StoreError> {
+async fn open(
+    work: &mut Work,
+    fresh: &[&Prepared],
+    holds: &NamedHolds,
+) -> Result<Books, StoreError> {
     let months = fresh
         .iter()
         .map(|prepared| (prepared.entry.integration_id, prepared.entry.period()))
@@ -219,6 +238,7 @@ async fn open(work: &mut Work, fresh: &[&Prepared]) -> Result<Books, StoreError>
                 .iter()
                 .map(|prepared| prepared.entry.tenant_id.clone()),
         )
+        .chain(holds.months())
         .collect();
     let days: BTreeSet<_> = fresh
         .iter()

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use tollgate_core::money::{Nanos, cents_to_post};
 use tollgate_core::period::day_of;
-use tollgate_core::{IntegrationId, Period, TenantId};
+use tollgate_core::{IntegrationId, NodeId, Period, TenantId};
 
 use super::entry::Prepared;
 
@@ -35,7 +35,7 @@ pub(crate) struct Day {
     pub(crate) latency_count: i64,
 }
 
-/// What this node has settled of an integration's month in this batch.
+/// What a node has settled of an integration's month in this batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Settled {
     pub(crate) nanos: i64,
@@ -50,7 +50,8 @@ pub(crate) type DayKey = (TenantId, IntegrationId, Date);
 pub(crate) struct Books {
     pub(crate) months: BTreeMap<MonthKey, MonthSum>,
     pub(crate) days: BTreeMap<DayKey, Day>,
-    pub(crate) settled: BTreeMap<MonthKey, Settled>,
+    /// By month and the node whose allowance it is taken from.
+    pub(crate) settled: BTreeMap<(MonthKey, NodeId), Settled>,
 }
 
 impl Day {
@@ -72,8 +73,8 @@ pub(crate) fn average(sum: i64, count: i64) -> Option<i64> {
 const OVERFLOW: &str = "its figures would overflow the books";
 
 impl Books {
-    /// Books an entry and tells the cents of its row, or why it cannot be booked.
-    pub(super) fn post(&mut self, prepared: &Prepared) -> Result<i64, &'static str> {
+    /// Books an entry, through a node's allowance, and tells the cents of its row, or why it cannot be booked.
+    pub(super) fn post(&mut self, prepared: &Prepared, node: NodeId) -> Result<i64, &'static str> {
         let entry = &prepared.entry;
         let figures = prepared.figures();
         let month_key = (entry.integration_id, entry.period());
@@ -108,7 +109,7 @@ impl Books {
         };
         *day = day.after(prepared, cents).ok_or(OVERFLOW)?;
         *month = month_after;
-        let settled = self.settled.entry(month_key).or_default();
+        let settled = self.settled.entry((month_key, node)).or_default();
         // Parts of the month's sums, which did not overflow.
         settled.nanos = settled.nanos.saturating_add(figures.cost_nanos);
         settled.tokens = settled.tokens.saturating_add(tokens);

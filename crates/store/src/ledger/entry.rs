@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::{Origin, UsageEntry};
-use tollgate_core::{CallId, Nanos, NodeId, TenantId};
+use tollgate_core::{CallId, HoldId, Nanos, NodeId, TenantId};
 
 use super::Standing;
 use crate::engine::Kind::{Integer, Text};
@@ -22,6 +23,8 @@ pub(super) struct Given<'a> {
     pub(super) client_cost: Option<Nanos>,
     /// What tells it from another call of the same id; none where that is the entry itself.
     pub(super) content: Option<&'a str>,
+    /// The hold that it settles.
+    pub(super) hold: Option<HoldId>,
 }
 
 /// An entry that may be booked.
@@ -31,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) id: String,
     /// Tells whether another entry with the same call id is the same entry.
     pub(super) hash: i64,
+    /// The hold that it settles.
+    pub(super) hold: Option<HoldId>,
     origin: Origin,
     client_cost: Option<Nanos>,
     tokens_by_class: String,
@@ -100,6 +105,7 @@ impl Prepared {
             entry: entry.clone(),
             id: cus_models::generate_uuid(),
             hash,
+            hold: given.hold,
             origin: given.origin,
             client_cost: given.client_cost,
             tokens_by_class: to_json(&entry.tokens)?,
@@ -117,7 +123,7 @@ impl Prepared {
     }
 
     /// The row that the entry becomes, as those who gave it are told.
-    pub(super) fn standing(&self, cost_cents: i64) -> Standing {
+    pub(super) fn standing(&self, cost_cents: i64, hold: Option<HoldOutcome>) -> Standing {
         Standing {
             id: self.id.clone(),
             cost: self.entry.cost,
@@ -129,11 +135,18 @@ impl Prepared {
                 .map(|price| storable(&price.version)),
             origin: self.origin,
             created_at: self.entry.created_at,
+            hold,
         }
     }
 
     /// The row, in the order of [`INSERT`].
-    pub(super) fn row(&self, cost_cents: i64, node: NodeId, now: Timestamp) -> Vec<Value> {
+    pub(super) fn row(
+        &self,
+        cost_cents: i64,
+        node: NodeId,
+        now: Timestamp,
+        hold: Option<HoldOutcome>,
+    ) -> Vec<Value> {
         let entry = &self.entry;
         let figures = self.figures();
         vec![
@@ -170,6 +183,8 @@ impl Prepared {
             micros(now).into(),
             self.origin.as_str().into(),
             self.client_cost.map(Nanos::get).into(),
+            self.hold.map(|hold| hold.to_string()).into(),
+            hold.map(|outcome| outcome.as_str().to_owned()).into(),
         ]
     }
 }
@@ -191,11 +206,11 @@ pub(super) const INSERT: Batch = Batch {
     head: "INSERT INTO cus_llm_usage (id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, \
            tokens_in, tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, \
            created_at, cost_nanos, held_nanos, usage_source, tokens_by_class, price_version, unit_prices, period, \
-           day, node_id, settled_at, origin, client_cost_nanos)",
+           day, node_id, settled_at, origin, client_cost_nanos, hold_id, hold_outcome)",
     columns: &[
         Text, Text, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text,
         Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text,
-        Integer, Text, Integer,
+        Integer, Text, Integer, Text, Text,
     ],
     tail: "",
     locks_rows: false,

@@ -2,6 +2,7 @@
 
 use cus_models::{CusLLMUsage, CusUsageDaily};
 use tollgate_core::Nanos;
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::price::PricePin;
 use tollgate_core::usage::{Origin, UsageSource};
 
@@ -11,7 +12,8 @@ use crate::value::Place;
 
 pub(super) const LEDGER: &str = "SELECT id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, tokens_in, \
      tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, created_at, cost_nanos, \
-     held_nanos, usage_source, tokens_by_class, price_version, unit_prices, node_id, settled_at, origin, client_cost_nanos \
+     held_nanos, usage_source, tokens_by_class, price_version, unit_prices, node_id, settled_at, origin, client_cost_nanos, \
+     hold_id, hold_outcome \
      FROM cus_llm_usage";
 
 pub(super) const DAYS: &str = "SELECT d.tenant_id, d.integration_id, d.date, d.total_calls, d.total_tokens_in, d.total_tokens_out, \
@@ -47,6 +49,8 @@ pub(super) struct LedgerRow {
     settled_at: i64,
     origin: String,
     client_cost_nanos: Option<i64>,
+    hold_id: Option<String>,
+    hold_outcome: Option<String>,
 }
 
 impl LedgerRow {
@@ -74,6 +78,11 @@ impl LedgerRow {
             settled_at: place.time("settled_at", self.settled_at)?,
             origin: place.known("origin", Origin::from_name(&self.origin))?,
             client_cost: self.client_cost_nanos.map(Nanos::new),
+            hold: place.maybe_text("hold_id", self.hold_id.as_deref())?,
+            hold_outcome: self
+                .hold_outcome
+                .as_deref()
+                .and_then(HoldOutcome::from_name),
             usage: CusLLMUsage {
                 policy_result: place.text("policy_result", &self.policy_result)?,
                 extra_data: place.json("extra_data", self.extra_data.as_deref())?,

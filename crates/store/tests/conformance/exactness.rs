@@ -155,6 +155,7 @@ async fn report(world: &World, tenant: &TenantId, batch: &[UsageEntry]) -> Vec<F
         content: format!("the report of {}", entry.call_id),
         client_cost: None,
         entry: entry.clone(),
+        hold: None,
     });
     let reports: Vec<_> = reports.collect();
     let booked = world.tenant(tenant).report_usage(&reports, moment(1)).await;

@@ -457,6 +457,7 @@ fn report(entry: UsageEntry, content: &str) -> ReportedEntry {
         entry,
         client_cost: Some(Nanos::new(1_234)),
         content: content.to_owned(),
+        hold: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod audit;
 mod changes;
 mod exactness;
 mod health;
+mod holds;
 mod idempotency;
 mod integrations;
 mod keys;
@@ -117,6 +118,15 @@ conformance! {
         nodes_together_get_no_more_permits_than_a_minute_has
         permits_that_come_back_are_there_for_another_node
         another_tenants_minute_cannot_be_drawn_from;
+    holds:
+        a_released_hold_goes_back_from_its_nodes_allowance
+        a_report_settles_its_hold_once_whoever_hears_of_it
+        a_report_that_comes_too_late_is_booked_and_marked
+        a_report_of_another_month_settles_nothing_in_the_holds_own
+        of_many_who_end_a_hold_at_once_one_does
+        a_hold_expires_on_its_own_node_first
+        a_node_learns_of_its_living_and_its_ended_holds
+        nodes_with_gates_and_holds_never_pass_the_limit;
     nodes:
         a_retired_node_is_told_so_and_its_allowance_is_free
         a_node_that_begins_gives_back_what_it_had_drawn

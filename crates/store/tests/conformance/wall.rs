@@ -22,10 +22,24 @@ use crate::keys::key;
 use crate::world::{Kind, World, audit, block_on, call, id_of, moment, seal};
 
 /// Methods of a tenant's store that are not asked here, and why.
-const NOT_ASKED: [(&str, &str); 1] = [(
-    "report_usage",
-    "it appends to the books, which are everybody's, and refuses entries of others before it begins",
-)];
+const NOT_ASKED: [(&str, &str); 4] = [
+    (
+        "report_usage",
+        "it appends to the books, which are everybody's, and refuses entries of others before it begins",
+    ),
+    (
+        "create_hold",
+        "it refuses a hold of others before it begins",
+    ),
+    (
+        "get_hold",
+        "it finds by id and compares the tenant of the row; the conformance of holds asks as a stranger",
+    ),
+    (
+        "release_hold",
+        "it changes the books, which are everybody's, after comparing the tenant of the row",
+    ),
+];
 
 /// What a stranger asks about.
 struct Foreign {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Paging, Shown, show};
 use crate::cli::Noun;
-use crate::client::{Client, query};
-use crate::output::{Column, Exit, Failure};
+use crate::client::{Client, encoded, query};
+use crate::output::{self, Column, Exit, Failure};
 
 const STATUS: [Column; 9] = [
     Column::text("INTEGRATION", "/integration_id"),
@@ -30,6 +30,22 @@ pub enum Verb {
         #[command(flatten)]
         estimate: Estimate,
     },
+    /// Reserve what a call may cost and use; its report settles it. Exit code 6 when it is refused
+    Hold {
+        /// The integration's id
+        integration: String,
+        /// What the call may cost and use.
+        #[command(flatten)]
+        estimate: Estimate,
+        /// What else is said of the hold.
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Give a hold back: nothing reached the provider
+    Release {
+        /// The hold's id
+        hold: String,
+    },
     /// Show what is used and held of the limits, and what a call would meet
     Status {
         /// The integration's id; all of the tenant's if absent
@@ -38,6 +54,17 @@ pub enum Verb {
         #[command(flatten)]
         paging: Paging,
     },
+}
+
+/// What a hold is for, beside its estimate.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Terms {
+    /// The id that the call will be reported with
+    #[arg(long, value_name = "ID")]
+    call_id: Option<String>,
+    /// Seconds after which it ends by itself, up to 3,600; 600 if absent
+    #[arg(long, value_name = "SECONDS")]
+    expires_in: Option<u32>,
 }
 
 /// What a call may cost and use at most.
@@ -91,6 +118,27 @@ pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
                 .await?;
             show(&answer, noun.form, Shown::Card)?;
             passes(&answer.json)
+        }
+        Verb::Hold {
+            integration,
+            estimate,
+            terms,
+        } => {
+            let mut body = estimate.of(integration);
+            if let Some(call_id) = &terms.call_id {
+                body["call_id"] = Value::from(call_id.as_str());
+            }
+            if let Some(seconds) = terms.expires_in {
+                body["expires_in_seconds"] = Value::from(seconds);
+            }
+            let answer = client.post("/api/v1/enforcement/hold", Some(&body)).await?;
+            show(&answer, noun.form, Shown::Card)
+        }
+        Verb::Release { hold } => {
+            let path = format!("/api/v1/enforcement/hold/{}", encoded(hold));
+            client.delete(&path).await?;
+            output::say(format_args!("released {hold}"));
+            Ok(())
         }
         Verb::Status {
             integration: Some(integration),

@@ -10,8 +10,9 @@ use tollgate_app::Context;
 use tollgate_app::usage::report::{
     NewReport, Rejection, Reported, Standing, UsageReport, flaw, tokens,
 };
+use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::usage::UsageSource;
-use tollgate_core::{AgentId, CallId, IntegrationId, Nanos, SessionId, TokenUsage};
+use tollgate_core::{AgentId, CallId, HoldId, IntegrationId, Nanos, SessionId, TokenUsage};
 use utoipa::ToSchema;
 
 use crate::extract::{parsed, parsed_option, time_option};
@@ -83,7 +84,12 @@ pub(crate) struct RecordBody {
     /// What else is to be kept with it, at most 8,192 bytes.
     #[schema(value_type = Option<Object>)]
     extra_data: Option<Map<String, Value>>,
-    /// When it was made: decides its day and its month. At most 35 days ago and 5 minutes ahead; now if absent.
+    /// The hold that was taken for it: the first report in time that names it settles it. The call is booked in any case.
+    #[serde(default, deserialize_with = "parsed_option")]
+    #[schema(value_type = Option<String>, format = Uuid)]
+    hold_id: Option<HoldId>,
+    /// When it was made: decides its day and its month. At most 35 days ago and 5 minutes ahead; if absent, when its hold
+    /// was taken, else now.
     #[serde(default, deserialize_with = "time_option")]
     #[schema(value_type = Option<String>, format = DateTime)]
     created_at: Option<Timestamp>,
@@ -115,6 +121,10 @@ pub(crate) struct ResultBody {
     /// When the call counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<Timestamp>,
+    /// What became of the hold that it named: `settled`, or why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = crate::openapi::hold_outcome)]
+    hold: Option<&'static str>,
     /// Why it was not booked, as a stable code.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
@@ -192,6 +202,7 @@ impl RecordBody {
             error_code: self.error_code,
             error_message: self.error_message,
             extra,
+            hold_id: self.hold_id,
             created_at: self.created_at.map(to_micros),
         };
         Ok(NewReport {
@@ -297,6 +308,7 @@ impl ResultBody {
             cost_cents: Some(row.cost_cents),
             price_version: row.price_version,
             created_at: Some(row.created_at),
+            hold: row.hold.map(HoldOutcome::as_str),
             ..self
         }
     }

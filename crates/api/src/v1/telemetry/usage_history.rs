@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tollgate_app::usage::{UsageFilter, UsageRow};
 use tollgate_core::TokenClass;
+use tollgate_core::hold::direct::HoldOutcome;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Asker;
@@ -77,6 +78,12 @@ pub(crate) struct UsageBody {
     /// How it came to be known: through the gateway, or by its caller's report.
     #[schema(schema_with = crate::openapi::usage_origin)]
     pub(super) origin: &'static str,
+    /// The hold that its report named.
+    #[schema(format = Uuid)]
+    pub(super) hold_id: Option<String>,
+    /// What became of that hold: `settled`, or why not.
+    #[schema(schema_with = crate::openapi::hold_outcome)]
+    pub(super) hold_outcome: Option<&'static str>,
     /// Where the token counts come from.
     #[schema(schema_with = crate::openapi::usage_source)]
     pub(super) usage_source: &'static str,
@@ -125,6 +132,8 @@ impl From<UsageRow> for UsageBody {
             cost_usd: row.cost.to_string(),
             client_cost_usd: row.client_cost.map(|cost| cost.to_string()),
             origin: row.origin.as_str(),
+            hold_id: row.hold.map(|hold| hold.to_string()),
+            hold_outcome: row.hold_outcome.map(HoldOutcome::as_str),
             usage_source: row.source.as_str(),
             tokens_by_class: used
                 .map(|(class, n)| (class.as_str().to_owned(), n.into()))
