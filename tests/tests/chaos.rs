@@ -14,12 +14,12 @@ fn chaos(args: &[&str]) {
 
 #[test]
 fn three_nodes_under_known_faults_book_every_billed_call_once_and_pass_no_limit() {
-    chaos(&["--minutes", "0.2", "--seed", "108", "--rpm", "0"]);
+    chaos(&["--minutes", "0.2", "--seed", "108", "--rpm", "40"]);
 }
 
 #[test]
 fn three_nodes_under_fresh_faults_book_every_billed_call_once_and_pass_no_limit() {
-    chaos(&["--minutes", "0.2", "--rpm", "0"]);
+    chaos(&["--minutes", "0.2", "--rpm", "40"]);
 }
 
 #[test]
