@@ -92,7 +92,7 @@ def test_the_readmes_python_works(world):
     assert python(snippet).split()
 
 
-@pytest.mark.parametrize("document", ["quickstart", "cli"])
+@pytest.mark.parametrize("document", ["quickstart", "cli", "prices"])
 def test_the_guides_work(tmp_path, document):
     gateway = Program(
         *("dev", "--json", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data")), log=tmp_path / "log"

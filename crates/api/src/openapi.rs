@@ -5,6 +5,7 @@ pub(crate) mod page;
 
 use cus_models::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
 use serde_json::Value;
+use tollgate_app::prices::PriceSource;
 use tollgate_core::access::KeyStatus;
 use tollgate_core::audit::Tampering;
 use tollgate_core::health::Cause;
@@ -185,6 +186,14 @@ pub(crate) fn mistake() -> Object {
         "unknown_parameter",
         "duplicate_parameter",
     ])
+}
+
+pub(crate) fn price_source() -> Object {
+    one_of(PriceSource::ALL.into_iter().map(PriceSource::as_str))
+}
+
+pub(crate) fn matched_by() -> Object {
+    one_of(["name", "snapshot", "rule"])
 }
 
 pub(crate) fn tenant_status() -> Object {

@@ -66,6 +66,7 @@ const REPORT: Option<Permission> = Some(Permission::ReportUsage);
 const AUDIT: Option<Permission> = Some(Permission::ReadAudit);
 const LEDGER: Option<Permission> = Some(Permission::ManageLedger);
 const INSTALLATION: Option<Permission> = Some(Permission::ManageInstallation);
+const PRICES: Option<Permission> = Some(Permission::ManagePrices);
 
 /// The table of routes.
 pub(crate) fn table() -> Vec<Route> {
@@ -147,6 +148,12 @@ fn books() -> Vec<Route> {
 
         route!(GET    "/api/v1/nodes", INSTALLATION, v1::nodes::list),
         route!(POST   "/api/v1/nodes/{id}/retire", INSTALLATION, v1::nodes::retire),
+
+        route!(GET    "/api/v1/prices", PRICES, v1::prices::list),
+        route!(GET    "/api/v1/prices/unknown", PRICES, v1::prices::unknown),
+        route!(GET    "/api/v1/prices/{provider_type}/{model}", PRICES, v1::prices::get),
+        route!(PUT    "/api/v1/prices/{provider_type}/{model}", PRICES, v1::prices::set),
+        route!(DELETE "/api/v1/prices/{provider_type}/{model}", PRICES, v1::prices::remove),
 
         route!(GET    "/api/v1/providers", READ, v1::providers::list),
     ]

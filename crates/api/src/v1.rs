@@ -7,6 +7,7 @@ pub(crate) mod keys;
 pub(crate) mod ledger;
 pub(crate) mod masterkeys;
 pub(crate) mod nodes;
+pub(crate) mod prices;
 pub(crate) mod providers;
 pub(crate) mod telemetry;
 pub(crate) mod tenants;

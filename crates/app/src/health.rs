@@ -110,6 +110,7 @@ impl App {
         id: IntegrationId,
     ) -> Result<IntegrationHealth, AppError> {
         context.must_be_allowed(Permission::ReadIntegrations)?;
+        context.must_see(id)?;
         let store = self.store.tenant(context.tenant()?);
         let found = store.get_health(id).await;
         let (record, row) = found.map_err(|error| AppError::from(error).naming("integration"))?;
@@ -119,7 +120,8 @@ impl App {
     /// The health of the tenant's integrations together.
     pub async fn health_summary(&self, context: &Context) -> Result<HealthSummary, AppError> {
         context.must_be_allowed(Permission::ReadIntegrations)?;
-        let counts = self.store.tenant(context.tenant()?).count_health().await?;
+        let store = self.store.tenant(context.tenant()?);
+        let counts = store.count_health(context.bound_to).await?;
         let mut summary = HealthSummary {
             overall: CusHealthState::Unknown,
             unknown: 0,

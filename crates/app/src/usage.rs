@@ -89,6 +89,7 @@ impl App {
         integration: Option<IntegrationId>,
     ) -> Result<Vec<ModelUsage>, AppError> {
         let store = self.store.tenant(context.may_read_usage()?);
+        let integration = context.restricted_to(integration)?;
         Ok(store.usage_by_model(days.moments(), integration).await?)
     }
 

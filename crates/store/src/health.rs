@@ -151,11 +151,18 @@ impl TenantStore {
     }
 
     /// The tenant's living integrations, counted by status and state.
-    pub async fn count_health(&self) -> Result<Vec<HealthCount>, StoreError> {
+    pub async fn count_health(
+        &self,
+        only: Option<IntegrationId>,
+    ) -> Result<Vec<HealthCount>, StoreError> {
         let select = "SELECT status, health_state, CAST(COUNT(*) AS BIGINT) FROM cus_integrations \
-                      WHERE tenant_id = $1 AND deleted_at IS NULL \
-                      GROUP BY status, health_state ORDER BY status, health_state";
-        let statement = sql(select).bind(self.tenant.as_str());
+                      WHERE tenant_id = $1 AND deleted_at IS NULL";
+        let mut statement = sql(select).bind(self.tenant.as_str());
+        if let Some(id) = only {
+            statement = statement.push(" AND id = ").value(id.to_string());
+        }
+        let statement =
+            statement.push(" GROUP BY status, health_state ORDER BY status, health_state");
         let rows: Vec<(String, String, i64)> = self
             .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
             .await?;

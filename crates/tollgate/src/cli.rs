@@ -5,7 +5,7 @@ use clap::{Parser, Subcommand};
 use crate::client::Remote;
 use crate::commands::{
     audit, backup, completions, config, dev, doctor, init, integration, key, ledger, limit,
-    masterkey, migrate, node, rollup, serve, tenant, usage,
+    masterkey, migrate, node, price, provider, rollup, serve, tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -50,6 +50,10 @@ pub enum Command {
     Usage(Noun<usage::Verb>),
     /// The audit trail: list verify
     Audit(Noun<audit::Verb>),
+    /// Prices: list get set remove unknown
+    Price(Noun<price::Verb>),
+    /// Providers: list
+    Provider(Noun<provider::Verb>),
     /// The ledger: verify status
     Ledger(Noun<ledger::Verb>),
     /// The daily roll-ups: verify rebuild

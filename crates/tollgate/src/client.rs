@@ -204,6 +204,12 @@ impl Client {
             .await
     }
 
+    /// Asks for something to be as it is said.
+    pub async fn put(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.ask_if(Method::PUT, path, Some(body.to_string()), None)
+            .await
+    }
+
     /// Asks for something to be ended.
     pub async fn delete(&self, path: &str) -> Result<Answer, Failure> {
         self.ask_if(Method::DELETE, path, None, None).await

@@ -14,6 +14,8 @@ pub mod limit;
 pub mod masterkey;
 pub mod migrate;
 pub mod node;
+pub mod price;
+pub mod provider;
 pub mod rollup;
 pub mod serve;
 pub mod tenant;
@@ -40,6 +42,8 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Key(noun) => key::run(noun).await,
         Command::Integration(noun) => integration::run(noun).await,
         Command::Limit(noun) => limit::run(noun).await,
+        Command::Price(noun) => price::run(noun).await,
+        Command::Provider(noun) => provider::run(noun).await,
         Command::Usage(noun) => usage::run(noun).await,
         Command::Audit(noun) => audit::run(noun).await,
         Command::Ledger(noun) => ledger::run(noun).await,

@@ -42,6 +42,14 @@ const CHANGES: &[(&str, &[&str])] = &[
         "POST /api/v1/integrations/{id}/credential",
         &["tenant integration.credential"],
     ),
+    (
+        "PUT /api/v1/prices/{provider_type}/{model}",
+        &["tenant price.set"],
+    ),
+    (
+        "DELETE /api/v1/prices/{provider_type}/{model}",
+        &["tenant price.remove"],
+    ),
     // What happens to calls stands in the ledger.
     ("POST /api/v1/telemetry/llm-usage", &[]),
     ("POST /api/v1/telemetry/llm-usage/batch", &[]),
@@ -81,8 +89,14 @@ fn body(route: &str, integration: &str) -> Value {
         }
         "POST /api/v1/telemetry/llm-usage" => usage,
         "POST /api/v1/telemetry/llm-usage/batch" => json!({ "records": [usage] }),
+        "POST /api/v1/keys/{id}/rotate" => json!({}),
+        "PUT /api/v1/prices/{provider_type}/{model}" => price(),
         _ => json!({ "name": "new" }),
     }
+}
+
+fn price() -> Value {
+    json!({ "rates": { "input": 1, "output": 1 } })
 }
 
 /// Something for a route to work on; its id.
@@ -146,6 +160,13 @@ async fn every_route_that_changes_something_writes_exactly_what_its_row_says() {
         let mut path = route.path.to_owned();
         if path.contains("{id}") {
             path = path.replace("{id}", &subject(&client, &name).await);
+        }
+        if path.contains("{model}") {
+            path = "/api/v1/prices/openai/mine".to_owned();
+            if route.method == "DELETE" {
+                let set = client.admin("PUT", &path).json(&price()).send();
+                set.await.json_of(200);
+            }
         }
         let spare = client.world.integration(&client.acme, "spare").await;
         let before = written(&client).await;

@@ -361,6 +361,7 @@ async fn a_bound_key_sees_its_own_integration_and_no_other() {
         for path in [
             "/api/v1/integrations/{}",
             "/api/v1/integrations/{}/limits",
+            "/api/v1/integrations/{}/health",
             "/api/v1/telemetry/usage-summary?integration_id={}",
             "/api/v1/telemetry/usage-history?integration_id={}",
             "/api/v1/telemetry/usage-daily?integration_id={}",

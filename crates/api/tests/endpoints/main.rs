@@ -21,6 +21,7 @@ mod isolation;
 mod keys;
 mod ledger;
 mod matrix;
+mod prices;
 mod recorded;
 mod reports;
 mod telemetry;

@@ -115,7 +115,11 @@ async fn fresh_id(client: &Client, route: RouteRow, tenant: &TenantId) -> String
 }
 
 async fn ask(client: &Client, route: RouteRow, asker: &str, id: &str, body: &Value) -> u16 {
-    let asking = client.ask(route.method, &route.path.replace("{id}", id));
+    let path = route
+        .path
+        .replace("{id}", id)
+        .replace("{provider_type}/{model}", "openai/gpt-4o-mini");
+    let asking = client.ask(route.method, &path);
     let asking = match asker {
         "nobody" => asking,
         "operator" => asking.key(&client.operator),

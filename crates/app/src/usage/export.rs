@@ -32,6 +32,7 @@ impl App {
         integration: Option<IntegrationId>,
     ) -> Result<Export, AppError> {
         let tenant = context.may_read_usage()?.clone();
+        let integration = context.restricted_to(integration)?;
         self.settle_books().await;
         let (from, to) = days.moments();
         let ask = ExportAsk {

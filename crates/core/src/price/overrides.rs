@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cus_models::CusProviderType;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::book::name;
 use super::{ModelPrices, Rates, Tier};
@@ -22,7 +23,7 @@ pub const TIERS_MAX: usize = 16;
 pub const MODEL_NAME_MAX: usize = 200;
 
 /// Prices that somebody sets for a model and for its dated snapshots.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PriceOverride {
     /// Who serves the model.
     pub provider_type: CusProviderType,

@@ -224,7 +224,7 @@ pub(crate) async fn health_is_counted_within_the_tenant(world: &World) {
         integrations: 1,
     };
     assert_eq!(
-        store.count_health().await.unwrap(),
+        store.count_health(None).await.unwrap(),
         [
             count(CusHealthState::Failing),
             count(CusHealthState::Unknown)

@@ -18,6 +18,7 @@ mod masterkeys;
 mod migrations;
 mod nodes;
 mod permits;
+mod prices;
 mod tenants;
 mod usage;
 mod verify;
@@ -65,6 +66,10 @@ conformance! {
         what_cannot_be_replaced_is_not_rotated
         keys_are_filtered_by_role_and_by_status_at_a_time
         operator_keys_belong_to_no_tenant;
+    prices:
+        a_price_is_set_changed_and_removed_and_each_time_announced
+        a_deleted_tenant_has_no_prices_and_gets_none
+        calls_without_a_price_are_summed_by_model_and_counted_once;
     integrations:
         an_integration_comes_back_as_it_was_given
         an_integration_needs_a_living_tenant

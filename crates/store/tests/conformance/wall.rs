@@ -211,7 +211,7 @@ async fn health(
         audit: None,
     };
     let got = stranger.get_health(id).await;
-    let counted = stranger.count_health().await;
+    let counted = stranger.count_health(None).await;
     let kept = stranger.keep_health(change).await;
     let turn = stranger.claim_probe(id, moment(1), moment(50)).await;
     BTreeMap::from([
