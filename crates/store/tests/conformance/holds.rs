@@ -348,6 +348,9 @@ pub(crate) async fn a_node_learns_of_its_living_and_its_ended_holds(world: &Worl
         (ended.figures[0].budget.drawn, ended.figures[0].budget.own),
         (9_950, 150)
     );
+    // A node that begins gives back what it had drawn, but not what its living holds are in.
+    operator.give_back_all().await.unwrap();
+    assert_eq!(scene.drawn(&world.store).await, 150 + 100);
     operator.heed_holds(&[settled.id]).await.unwrap();
     assert_eq!(operator.unheeded_holds().await.unwrap(), []);
     assert_eq!(
