@@ -46,9 +46,20 @@ pub struct CreatedKey {
 pub struct Rotation {
     /// How long the old key works on, in seconds: 0 to 30 days, a day if nobody says.
     pub overlap_seconds: Option<i64>,
-    /// When the new key stops working. If nobody says, it lives as long as the old one was to; if
-    /// it is said that it never does, it never does.
-    pub expires_at: Option<Option<Timestamp>>,
+    /// When the new key stops working.
+    pub expiry: Expiry,
+}
+
+/// When a new key stops working.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expiry {
+    /// It lives as long as the key that it replaces was to.
+    #[default]
+    AsBefore,
+    /// Never.
+    Never,
+    /// Then.
+    At(Timestamp),
 }
 
 /// The longest overlap, in seconds.
@@ -70,9 +81,13 @@ impl Rotation {
     }
 
     fn expiry(self, old: &AccessKey, now: Timestamp) -> Result<Option<Timestamp>, AppError> {
-        if let Some(asked) = self.expires_at {
-            not_past(asked, now)?;
-            return Ok(asked);
+        match self.expiry {
+            Expiry::AsBefore => {}
+            Expiry::Never => return Ok(None),
+            Expiry::At(asked) => {
+                not_past(Some(asked), now)?;
+                return Ok(Some(asked));
+            }
         }
         let life = old
             .expires_at
@@ -231,12 +246,11 @@ impl App {
             new: key.clone(),
             digest: secret.digest(),
         };
-        let rotated = match &context.tenant {
-            Some(tenant) => self.store.tenant(tenant).rotate_key(change, audit).await,
-            None => {
-                let operator = self.store.operator();
-                operator.rotate_operator_key(change, audit).await
-            }
+        let rotated = if let Some(tenant) = &context.tenant {
+            self.store.tenant(tenant).rotate_key(change, audit).await
+        } else {
+            let operator = self.store.operator();
+            operator.rotate_operator_key(change, audit).await
         };
         rotated.map_err(|error| AppError::from(error).naming("key"))?;
         self.refresh_key(id).await?;

@@ -186,26 +186,25 @@ impl App {
         context.must_be_allowed(Permission::ManagePrices)?;
         let price = PriceOverride {
             provider_type: new.provider_type,
-            model: PriceOverride::model_name(&new.model).map_err(invalid)?,
+            model: PriceOverride::model_name(&new.model).map_err(|error| invalid(&error))?,
             rates: new.rates,
             tiers: new.tiers,
             created_at: context.now.wall,
             updated_at: context.now.wall,
         };
-        price.check().map_err(invalid)?;
+        price.check().map_err(|error| invalid(&error))?;
         let before = self
             .own_price(context, price.provider_type, &price.model)
             .await?;
         let mut audit = context.audit("price.set", target(price.provider_type, &price.model));
         audit.before = before.as_ref().map(as_json);
         audit.after = Some(as_json(&price));
-        match &context.tenant {
-            Some(tenant) => self.store.tenant(tenant).set_price(&price, audit).await,
-            None => {
-                let operator = self.store.operator();
-                operator.set_installation_price(&price, audit).await
-            }
-        }?;
+        if let Some(tenant) = &context.tenant {
+            self.store.tenant(tenant).set_price(&price, audit).await?;
+        } else {
+            let operator = self.store.operator();
+            operator.set_installation_price(&price, audit).await?;
+        }
         self.refresh_prices(context.tenant.as_ref()).await?;
         let model = (price.provider_type, price.model.as_str());
         self.get_price(context, model, None).await
@@ -224,17 +223,14 @@ impl App {
         let before = before.ok_or(AppError::NotFound("price"))?;
         let mut audit = context.audit("price.remove", target(provider_type, &model));
         audit.before = Some(as_json(&before));
-        let removed = match &context.tenant {
-            Some(tenant) => {
-                let store = self.store.tenant(tenant);
-                store.remove_price(provider_type, &model, audit).await
-            }
-            None => {
-                let operator = self.store.operator();
-                operator
-                    .remove_installation_price(provider_type, &model, audit)
-                    .await
-            }
+        let removed = if let Some(tenant) = &context.tenant {
+            let store = self.store.tenant(tenant);
+            store.remove_price(provider_type, &model, audit).await
+        } else {
+            let operator = self.store.operator();
+            operator
+                .remove_installation_price(provider_type, &model, audit)
+                .await
         };
         removed.map_err(|error| AppError::from(error).naming("price"))?;
         self.refresh_prices(context.tenant.as_ref()).await
@@ -348,8 +344,8 @@ fn target(provider_type: CusProviderType, model: &str) -> String {
     format!("price/{provider_type}/{model}")
 }
 
-fn invalid(error: PriceError) -> AppError {
-    let field = match &error {
+fn invalid(error: &PriceError) -> AppError {
+    let field = match error {
         PriceError::Name => "model",
         PriceError::Tiers => "tiers",
         PriceError::Rate { class } => match *class {

@@ -73,7 +73,6 @@ fn body(route: &str, integration: &str) -> Value {
     });
     match route {
         "POST /api/v1/keys" => json!({ "name": "new", "role": "caller" }),
-        "POST /api/v1/keys/{id}/rotate" => json!({}),
         "POST /api/v1/integrations" => json!({
             "name": "new", "provider_type": "openai", "credential": { "api_key": "sk-0123456789-abcd" },
         }),

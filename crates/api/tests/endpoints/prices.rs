@@ -154,8 +154,8 @@ async fn a_new_price_is_in_force_at_once_and_changes_no_row_that_was_booked() {
     let id = client.world.integration(&client.acme, "Production").await;
     let config = json!({ "config": { "prices": null } });
     let path = format!("/api/v1/integrations/{id}");
-    let patch = client.admin("PATCH", &path).json(&config).send().await;
-    patch.json_of(200);
+    let unpriced = client.admin("PATCH", &path).json(&config).send().await;
+    unpriced.json_of(200);
     let call = || client.world.call(id, TokenUsage::plain(1_000_000, 0));
     // Nobody says what the model costs: without a budget it is booked at nothing, and told.
     assert_eq!(call().await.get(), 0);

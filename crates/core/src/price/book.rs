@@ -105,9 +105,9 @@ impl PriceBook {
     /// The same, with how it was found.
     #[must_use]
     pub fn quote(&self, provider: CusProviderType, model: &str, at: Timestamp) -> Option<Quote> {
-        let (shelf, found) = self.look_up(provider, &name::folded(model))?;
+        let (place, found) = self.look_up(provider, &name::folded(model))?;
         Some(Quote {
-            provider: shelf.provider(),
+            provider: place.provider(),
             model: Arc::clone(found.entry.model()),
             by: found.by,
             prices: found.entry.at(at).map(Arc::clone)?,

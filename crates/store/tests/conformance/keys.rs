@@ -163,11 +163,11 @@ pub(crate) async fn operator_keys_belong_to_no_tenant(world: &World) {
         .insert_operator_key(&made, digest, audit(None, "key.create"))
         .await
         .unwrap();
-    let list = async || {
+    let operators = async || {
         let all = operator.list_operator_keys(PageAsk::default(), KeyFilter::default());
         all.await.unwrap().rows
     };
-    assert_eq!(list().await, [made.clone()]);
+    assert_eq!(operators().await, [made.clone()]);
     assert_eq!(operator.get_operator_key(made.id).await.unwrap(), made);
     assert!(matches!(
         world.tenant(&acme).get_key(made.id).await,
@@ -194,7 +194,7 @@ pub(crate) async fn operator_keys_belong_to_no_tenant(world: &World) {
     // Again, it changes nothing, and does not stand for the one that is left.
     revoke(made.id).await.unwrap();
     assert!(revoke(other.id).await.is_err());
-    assert_eq!(list().await[1].revoked_at, Some(moment(60)));
+    assert_eq!(operators().await[1].revoked_at, Some(moment(60)));
 }
 
 /// A key that takes the place of `old`, which works on until a moment.

@@ -34,14 +34,17 @@ pub(crate) async fn a_price_is_set_changed_and_removed_and_each_time_announced(w
     // At the same moment, another time: what rows bear as its version is another one.
     let second = store.set_price(&price("m", 2), entry()).await.unwrap();
     assert!(second.updated_at > first.updated_at && second.created_at == first.created_at);
-    assert_eq!(store.list_prices().await.unwrap(), [second.clone()]);
+    assert_eq!(
+        store.list_prices().await.unwrap(),
+        std::slice::from_ref(&second)
+    );
     assert!(world.tenant(&other).list_prices().await.unwrap().is_empty());
     let all = price("n", 3);
     let own = audit(None, "price.set");
     operator.set_installation_price(&all, own).await.unwrap();
     assert_eq!(
         operator.list_installation_prices().await.unwrap(),
-        [all.clone()]
+        std::slice::from_ref(&all)
     );
     let mut loaded = operator.load_directory().await.unwrap().prices;
     loaded.sort_by_key(|(tenant, _)| tenant.clone());

@@ -2,9 +2,8 @@
 
 use axum::extract::State;
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
-use tollgate_app::keys::Rotation;
+use tollgate_app::keys::{Expiry, Rotation};
 use tollgate_core::KeyId;
 use utoipa::ToSchema;
 
@@ -26,7 +25,7 @@ pub(crate) struct Asked {
     /// When the new key stops working; null: never. If absent, it lives as long as the old one was to.
     #[serde(default, deserialize_with = "said")]
     #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Option<Timestamp>>,
+    expires_at: Expiry,
 }
 
 /// Puts a new key in the place of one that works; the old one works on for the overlap.
@@ -42,7 +41,7 @@ pub(crate) async fn handle(
 ) -> Result<(StatusCode, Tagged<CreatedKeyBody>), Problem> {
     let rotation = Rotation {
         overlap_seconds: asked.overlap_seconds,
-        expires_at: asked.expires_at,
+        expiry: asked.expires_at,
     };
     let created = api.app.rotate_key(&context, id, rotation).await?;
     Ok((
@@ -52,6 +51,6 @@ pub(crate) async fn handle(
 }
 
 /// Tells what is null from what is absent.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Timestamp>>, D::Error> {
-    time_option(deserializer).map(Some)
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Expiry, D::Error> {
+    Ok(time_option(deserializer)?.map_or(Expiry::Never, Expiry::At))
 }
