@@ -57,12 +57,11 @@ async fn case_76_nothing_starts_without_a_master_key_outside_of_dev() {
     let folder = installation().await;
     let file = folder.path().join("master.key");
     let good = std::fs::read_to_string(&file).unwrap();
-    let without: String = good
+    let without: Vec<&str> = good
         .lines()
         .filter(|line| !line.starts_with("k1:"))
-        .map(|line| format!("{line}\n"))
         .collect();
-    std::fs::write(&file, without).unwrap();
+    std::fs::write(&file, without.join("\n")).unwrap();
     must_not_start(folder.path(), "it holds no master key").await;
     std::fs::remove_file(&file).unwrap();
     must_not_start(folder.path(), "there is no master key file").await;

@@ -106,7 +106,8 @@ impl World {
             journal_dir: folder.path().join("journal"),
             config,
         });
-        let app = app.await.expect("a running application");
+        // Boxed, because it is large and every test that starts a world would be too.
+        let app = Box::pin(app).await.expect("a running application");
         Self {
             app,
             clock,

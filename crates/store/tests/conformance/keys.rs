@@ -178,9 +178,9 @@ pub(crate) async fn operator_keys_belong_to_no_tenant(world: &World) {
             .revoke_operator_key(id, audit(None, "key.revoke"))
             .await
     };
-    let last = revoke(made.id).await;
+    let refused = revoke(made.id).await;
     assert!(matches!(
-        last,
+        refused,
         Err(StoreError::Conflict(Conflict::LastOperatorKey))
     ));
     let (digest, mut other) = key(&acme, 8);
