@@ -74,6 +74,8 @@ pub enum Command {
     Simulate(simulate::Args),
     #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
     Replay(replay::Args),
+    /// Print the description of the control plane (OpenAPI 3.1)
+    Openapi,
     /// Print the completions of a shell
     Completions(completions::Args),
 }

@@ -16,6 +16,7 @@ pub mod migrate;
 pub mod node;
 pub mod price;
 pub mod provider;
+pub mod openapi;
 pub mod rollup;
 pub mod serve;
 pub mod tenant;
@@ -61,6 +62,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
                 .await
                 .map_err(|error| of_replay(&error))
         }
+        Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(&args),
     }
 }

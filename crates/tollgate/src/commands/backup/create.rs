@@ -97,13 +97,12 @@ pub(super) async fn create(
 
 /// The file that is to be written; it is not there yet.
 fn file_for(settings: &Settings, to: Option<PathBuf>, now: Timestamp) -> Result<PathBuf, Failure> {
-    let file = match to {
-        Some(file) => file,
-        None => {
-            let folder = settings.folder.join(FOLDER);
-            make_folder(&folder)?;
-            folder.join(format!("tollgate-{}.db", now.strftime("%Y%m%dT%H%M%SZ")))
-        }
+    let file = if let Some(file) = to {
+        file
+    } else {
+        let folder = settings.folder.join(FOLDER);
+        make_folder(&folder)?;
+        folder.join(format!("tollgate-{}.db", now.strftime("%Y%m%dT%H%M%SZ")))
     };
     if file.exists() {
         let message = format!("{} is there already: name another file", file.display());
