@@ -15,6 +15,8 @@ const TABLE: &str = "
     check_calls              limit check
     check_call               limit check
     get_enforcement_status   limit status
+    create_hold              limit hold
+    release_hold             limit release
     list_integrations        integration list
     create_integration       integration create
     get_health_summary       integration health
