@@ -11,7 +11,8 @@ use tollgate_tests::{Engine, Plan, World, call, until};
 async fn an_admitted_call_asks_no_database() {
     let world = World::start(Plan::quiet(Engine::Postgres)).await;
     let tenant = world.tenant().await;
-    let integration = tenant.openai(&json!({"rate_limit_rpm": 10_000})).await;
+    let limits = json!({"budget_limit_cents": 100_000, "token_limit_month": 1_000_000_000});
+    let integration = tenant.openai(&limits).await;
     assert_eq!(tenant.caller.chat(&call()).await.status, 200);
     integration.holds_are_gone().await;
     let cluster = world.cluster();

@@ -44,6 +44,11 @@ const TABLE: &str = "
     retire_node              node retire
     get_openapi              openapi
     list_providers           provider list
+    list_prices              price list
+    list_unknown_prices      price unknown
+    get_price                price get
+    set_price                price set
+    remove_price             price remove
     report_usage             usage report
     report_usage_batch       usage report
     list_usage_daily         usage daily

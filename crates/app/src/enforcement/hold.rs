@@ -190,7 +190,7 @@ impl App {
                 let end = match one.end {
                     // Its place in the minute was taken by an earlier run, and stays taken.
                     HoldEnd::Released if open.is_retaken => HoldEnd::Expired,
-                    end => end,
+                    end @ (HoldEnd::Settled(_) | HoldEnd::Released | HoldEnd::Expired) => end,
                 };
                 open.integration.gate.lock().heed(&open.amount, end);
             }
