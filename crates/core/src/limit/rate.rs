@@ -117,14 +117,20 @@ impl RateWindow {
     }
 
     /// Grants permits at a moment of the store's clock: what is needed as far as there is so much,
-    /// and what is wanted as far as one part in `share` of what is left reaches.
+    /// and what is wanted as far as one part in `share` of what is left reaches, and no further
+    /// than two seconds of the limit.
     pub fn permit(&mut self, rpm: i64, micros: i64, ask: &PermitAsk, share: u32) -> PermitGrant {
         for &(slot, calls) in &ask.unused {
             self.take_back_many(slot, calls);
         }
         let in_window = self.calls(micros);
         let left = rpm.saturating_sub(in_window).max(0);
-        let part = left.checked_div(i64::from(share)).unwrap_or(left);
+        // What is drawn ahead and lost with its node is at most two seconds of the limit.
+        let ahead = rpm.div_euclid(30);
+        let part = left
+            .checked_div(i64::from(share))
+            .unwrap_or(left)
+            .min(ahead);
         let calls = if ask.need > 0 {
             left.min(ask.need.max(ask.want.min(part)))
         } else {
