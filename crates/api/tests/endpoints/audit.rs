@@ -88,7 +88,6 @@ fn body(route: &str, integration: &str) -> Value {
         }
         "POST /api/v1/telemetry/llm-usage" => usage,
         "POST /api/v1/telemetry/llm-usage/batch" => json!({ "records": [usage] }),
-        "POST /api/v1/keys/{id}/rotate" => json!({}),
         "PUT /api/v1/prices/{provider_type}/{model}" => price(),
         _ => json!({ "name": "new" }),
     }

@@ -56,19 +56,22 @@ pub(crate) async fn permits_that_come_back_are_there_for_another_node(world: &Wo
     let other = world.another_node().await;
     let here = world.operator();
     let mut asked = draw(&acme, id, 1);
-    (asked.ask.want, asked.share) = (100, 2);
+    (asked.rpm, asked.ask.want, asked.share) = (60, 100, 2);
     let grant = here.draw_permits(&asked).await.unwrap();
     assert_eq!(
-        grant.calls, 5,
-        "what is wanted, up to a share of what is left"
+        grant.calls, 2,
+        "what is wanted, up to two seconds of the limit"
     );
+    (asked.ask.need, asked.share) = (5, 1);
+    let grant = here.draw_permits(&asked).await.unwrap();
+    assert_eq!(grant.calls, 5, "what is needed, all of it");
     let mut back = draw(&acme, id, 0);
     // Two of them come back; what never was is not believed.
-    back.ask.unused = vec![(grant.slot, 2), (grant.slot + 1, 50)];
-    assert_eq!(here.draw_permits(&back).await.unwrap().in_window, 3);
+    back.ask.unused = vec![(grant.slot, 2), (grant.slot + 100, 50)];
+    assert_eq!(here.draw_permits(&back).await.unwrap().in_window, 5);
     let asked = draw(&acme, id, 100);
     let rest = other.operator().draw_permits(&asked).await.unwrap();
-    assert_eq!(rest.calls, 7);
+    assert_eq!(rest.calls, 5);
 }
 
 pub(crate) async fn another_tenants_minute_cannot_be_drawn_from(world: &World) {
