@@ -3,17 +3,22 @@
 pub(crate) mod list;
 pub(crate) mod verify;
 
+use tollgate_app::Context;
 use tollgate_app::audit::Trails;
+use tollgate_core::role::Role;
 
-use crate::extract::parameter;
+use crate::extract::{bad_parameter, parameter};
 use crate::problem::Problem;
 
 /// Whose trail `all` asks for.
-fn trails(all: Option<&str>) -> Result<Trails, Problem> {
-    let all = parameter("all", all, "true or false")?;
-    Ok(if all == Some(true) {
-        Trails::Every
-    } else {
-        Trails::Own
-    })
+fn trails(context: &Context, all: Option<&str>) -> Result<Trails, Problem> {
+    if parameter("all", all, "true or false")? != Some(true) {
+        return Ok(Trails::Own);
+    }
+    let is_operator = context.role == Role::Operator;
+    if is_operator && context.tenant.is_some() {
+        let detail = "the request names one tenant: leave `all` or x-tollgate-tenant out";
+        return Err(bad_parameter("all", detail));
+    }
+    Ok(Trails::Every)
 }

@@ -88,6 +88,7 @@ fn body(route: &str, integration: &str) -> Value {
         }
         "POST /api/v1/telemetry/llm-usage" => usage,
         "POST /api/v1/telemetry/llm-usage/batch" => json!({ "records": [usage] }),
+        "POST /api/v1/keys/{id}/rotate" => json!({}),
         "PUT /api/v1/prices/{provider_type}/{model}" => price(),
         _ => json!({ "name": "new" }),
     }
@@ -353,7 +354,7 @@ async fn each_sees_its_own_trail_and_the_operator_every_one() {
             .await
             .problem(403, "permission_denied");
         let named = client.operator("GET", path).tenant("acme").send().await;
-        named.problem(422, "invalid");
+        named.problem(400, "invalid_query");
     }
     let head = format!("/api/v1/audit/verify?all=true&head=1:{}", "0".repeat(64));
     client

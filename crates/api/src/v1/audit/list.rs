@@ -141,7 +141,7 @@ pub(crate) async fn handle(
         from: from_parameter(asked.from.as_deref())?,
         to: to_parameter(asked.to.as_deref())?,
     };
-    let trails = trails(asked.all.as_deref())?;
+    let trails = trails(&context, asked.all.as_deref())?;
     let ask = page::asked(asked.limit.as_deref(), asked.cursor.as_deref())?;
     let page = api.app.list_audit(&context, trails, ask, filter).await?;
     Ok(Json(ListBody::of(page, EntryBody::from)))

@@ -99,7 +99,7 @@ pub(crate) async fn handle(
     let expected =
         "SEQ:HASH as an earlier verification told it: a number, a colon, 64 hexadecimal digits";
     let head: Option<AuditHead> = parameter("head", asked.head.as_deref(), expected)?;
-    let trails = trails(asked.all.as_deref())?;
+    let trails = trails(&context, asked.all.as_deref())?;
     let report = api.app.verify_audit(&context, trails, head).await?;
     Ok(Json(report.into()))
 }
