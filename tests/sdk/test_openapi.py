@@ -73,7 +73,15 @@ class Sandbox:
             return self.tenant.control("POST", "/keys", {"name": "Dashboard", "role": "viewer"})["id"]
         if kind == "integrations":
             return self.tenant.integrations["openai"]
+        if kind == "enforcement":
+            return self.hold()
         pytest.fail(f"say here what the id in {path} is of")
+
+    def hold(self):
+        """A hold of the tenant's caller; its id."""
+        url = self.world.gateway.ready["admin_url"] + "/api/v1/enforcement/hold"
+        body = {"integration_id": self.tenant.integrations["openai"]}
+        return ask("POST", url, body, authorization=f"Bearer {self.tenant.key}")["hold_id"]
 
     def fill(self, value):
         """An example with ids that are there."""
@@ -94,13 +102,18 @@ def perform(world, description, method, path, operation):
     body = sandbox.fill(content["example"]) if content else None
     if path == "/api/v1/tenants":
         body = body and {**body, "id": f"{body['id']}-{sandbox.tenant.id[:8]}"}
-    url = world.gateway.ready["admin_url"] + path.replace("{id}", sandbox.id_for(path) if "{id}" in path else "")
+    path = path.replace("{id}", sandbox.id_for(path) if "{id}" in path else "")
+    path = path.replace("{provider_type}", "openai").replace("{model}", "gpt-4o-mini")
+    url = world.gateway.ready["admin_url"] + path
     for parameter in operation.get("parameters", []):
         if parameter.get("in") == "query" and parameter.get("required"):
             url += f"?{parameter['name']}={sandbox.tenant.integrations['openai']}"
     headers = {"authorization": f"Bearer {world.gateway.ready['operator_key']}", "content-type": "application/json"}
     if not path.startswith("/api/v1/tenants"):
         headers["x-tollgate-tenant"] = sandbox.tenant.id
+    if method == "DELETE" and "/prices/" in path:
+        price = json.dumps({"rates": {"input": 1, "output": 1}}).encode()
+        assert exchange(urllib.request.Request(url, price, headers, method="PUT"))[0] == 200
     data = None if body is None else json.dumps(body).encode()
     status, text = exchange(urllib.request.Request(url, data, headers, method=method))
     if status == 403:  # not the operator's to do, but a caller's

@@ -152,7 +152,7 @@ pub(crate) fn policy_result() -> Object {
 }
 
 pub(crate) fn hold_outcome() -> Object {
-    one_of(HoldOutcome::ALL.into_iter().map(HoldOutcome::as_str))
+    nullable(HoldOutcome::ALL.into_iter().map(HoldOutcome::as_str))
 }
 
 pub(crate) fn verdict() -> Object {
