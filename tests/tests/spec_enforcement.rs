@@ -327,7 +327,7 @@ async fn cases_60_to_64_figures_batches_and_ids() {
         "61"
     );
     let answers = batch(json!([
-        { "integration_id": NOBODY }, { "integration_id": one.id }, { "integration_id": "not-a-uuid" },
+        { "integration_id": NOBODY }, { "integration_id": one.id },
     ]))
     .await;
     let order: Vec<_> = answers["data"]
@@ -337,22 +337,18 @@ async fn cases_60_to_64_figures_batches_and_ids() {
         .map(said)
         .collect();
     let missing = "hard_blocked integration_not_found";
-    assert_eq!(
-        order,
-        [missing, "blocked budget_exceeded 100.0", missing],
-        "61, 62"
-    );
+    assert_eq!(order, [missing, "blocked budget_exceeded 100.0"], "61");
     let malformed = json!({ "integration_id": "not-a-uuid" });
-    let answer = direct
-        .application
-        .send(Method::POST, "/enforcement/check", Some(&malformed))
-        .await;
-    assert_eq!(answer.status, 422, "62");
-    assert_eq!(
-        answer.json()["errors"][0]["pointer"],
-        "/integration_id",
-        "62"
-    );
+    let many = json!({ "requests": [{ "integration_id": one.id }, malformed] });
+    for (path, body, pointer) in [
+        ("/enforcement/check", &malformed, "/integration_id"),
+        ("/enforcement/batch", &many, "/requests/1/integration_id"),
+    ] {
+        let answer = direct.application.send(Method::POST, path, Some(body));
+        let answer = answer.await;
+        assert_eq!(answer.status, 422, "62");
+        assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "62");
+    }
     let limits = one.limits().await;
     assert_eq!(limits["budget"]["percent"], 100.0, "63");
     assert_eq!(limits["tokens"]["percent"], 0.0, "63");

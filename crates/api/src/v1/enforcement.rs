@@ -77,6 +77,7 @@ impl Estimating {
 #[schema(as = EnforcementDecision)]
 pub(crate) struct DecisionBody {
     /// The integration that was asked about.
+    #[schema(format = Uuid)]
     integration_id: String,
     /// Whose it is.
     tenant_id: String,
@@ -118,10 +119,10 @@ pub(crate) struct ReasonBody {
 }
 
 impl DecisionBody {
-    /// A decision about the integration that was named so.
-    pub(crate) fn of(integration: String, check: &Check) -> Self {
+    /// A decision.
+    pub(crate) fn of(check: &Check) -> Self {
         Self {
-            integration_id: integration,
+            integration_id: check.integration.to_string(),
             tenant_id: check.tenant.to_string(),
             result: check.outcome.verdict().as_str(),
             reasons: reasons(&check.outcome),

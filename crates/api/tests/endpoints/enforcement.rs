@@ -252,7 +252,6 @@ async fn a_batch_is_answered_in_order_as_if_those_that_pass_were_in_flight() {
     let id = used.id.to_string();
     let body = json!({ "requests": [
         { "integration_id": id, "estimated_cost_cents": 60 },
-        { "integration_id": "not-a-uuid" },
         { "integration_id": id, "estimated_cost_cents": 60 },
         { "integration_id": id, "estimated_cost_cents": 40 },
         { "integration_id": NOBODY },
@@ -275,15 +274,14 @@ async fn a_batch_is_answered_in_order_as_if_those_that_pass_were_in_flight() {
         said,
         [
             "allowed all_checks_passed",
-            "hard_blocked integration_not_found",
             "blocked budget_held",
             "allowed all_checks_passed",
             "hard_blocked integration_not_found",
             "warned budget_warning",
         ]
     );
-    assert_eq!(answer["total"], 6);
-    assert_eq!(answer["data"][1]["integration_id"], "not-a-uuid");
+    assert_eq!(answer["total"], 5);
+    assert_eq!(answer["data"][3]["integration_id"], NOBODY);
     let status = used.status().await;
     assert_eq!(status["budget"]["held_usd"], "0.000000000");
     used.close().await;
@@ -314,6 +312,11 @@ async fn a_batch_holds_up_to_a_hundred_questions_and_may_be_empty() {
         wrong["errors"][0]["pointer"],
         "/requests/1/estimated_tokens"
     );
+    for rubbish in ["", ".", "not-a-uuid"] {
+        let wrong = json!([one, { "integration_id": rubbish }]);
+        let wrong = batch(wrong).await.problem(422, "invalid");
+        assert_eq!(wrong["errors"][0]["pointer"], "/requests/1/integration_id");
+    }
     used.close().await;
 }
 

@@ -16,8 +16,8 @@ use crate::metering::Rehearsal;
 /// A call that somebody thinks of making.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// Through which integration; none for a text that can be nobody's id.
-    pub integration: Option<IntegrationId>,
+    /// Through which integration; one that the tenant does not have is an answer, not an error.
+    pub integration: IntegrationId,
     /// What it may cost and use.
     pub estimate: Estimate,
 }
@@ -45,6 +45,8 @@ impl Outcome {
 /// The answer to a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
+    /// The integration that was asked about.
+    pub integration: IntegrationId,
     /// Whose integration.
     pub tenant: TenantId,
     /// What would become of the call.
@@ -74,12 +76,11 @@ impl App {
         let mut rehearsals: HashMap<IntegrationId, Rehearsal> = HashMap::new();
         let mut checks = Vec::with_capacity(questions.len());
         for question in questions {
-            let known = question
-                .integration
-                .and_then(|id| self.integration_of(context, id));
-            let Some(known) = known else {
+            let integration = question.integration;
+            let Some(known) = self.integration_of(context, integration) else {
                 let outcome = Outcome::Refused(Refusal::plain(ReasonCode::IntegrationNotFound));
                 checks.push(Check {
+                    integration,
                     tenant: tenant.clone(),
                     outcome,
                     is_degraded: false,
@@ -95,6 +96,7 @@ impl App {
                 }
             };
             checks.push(Check {
+                integration,
                 tenant: tenant.clone(),
                 outcome: match rehearsal.next(&estimated.ask) {
                     Ok(warnings) => Outcome::Passes(warnings),

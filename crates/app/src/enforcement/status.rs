@@ -96,6 +96,7 @@ impl App {
         EnforcementStatus {
             record: known.snapshot().record.clone(),
             check: Check {
+                integration: known.id,
                 tenant: known.tenant_id.clone(),
                 outcome,
                 is_degraded: rehearsal.is_degraded(),

@@ -5,11 +5,12 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tollgate_app::enforcement::Question;
+use tollgate_core::IntegrationId;
 use utoipa::ToSchema;
 
 use super::{DecisionBody, Estimating};
 use crate::auth::Asker;
-use crate::extract::Body;
+use crate::extract::{Body, parsed};
 use crate::problem::Problem;
 use crate::state::Api;
 
@@ -30,8 +31,11 @@ pub(crate) struct Asked {
 #[schema(as = EnforcementBatchQuestion)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AskedOne {
-    /// The integration that it would go through; what is nobody's id is answered with `hard_blocked`.
-    integration_id: String,
+    /// The integration that it would go through; one that the tenant does not have is answered
+    /// with `hard_blocked`.
+    #[serde(deserialize_with = "parsed")]
+    #[schema(value_type = String, format = Uuid)]
+    integration_id: IntegrationId,
     /// The most that it will cost, in cents; 0 if absent.
     estimated_cost_cents: Option<u64>,
     /// The same in dollars, as a decimal text: give one of the two.
@@ -68,7 +72,6 @@ pub(crate) async fn handle(
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Err(Problem::at(status, "invalid", "/requests", detail));
     }
-    let mut names = Vec::with_capacity(asked.requests.len());
     let mut questions = Vec::with_capacity(asked.requests.len());
     for (index, one) in asked.requests.into_iter().enumerate() {
         let estimating = Estimating {
@@ -78,17 +81,12 @@ pub(crate) async fn handle(
             model: one.model,
         };
         questions.push(Question {
-            integration: one.integration_id.parse().ok(),
+            integration: one.integration_id,
             estimate: estimating.read(&format!("/requests/{index}"))?,
         });
-        names.push(one.integration_id);
     }
     let checks = api.app.check_batch(&context, questions).await?;
-    let data: Vec<_> = names
-        .into_iter()
-        .zip(checks)
-        .map(|(name, check)| DecisionBody::of(name, &check))
-        .collect();
+    let data: Vec<_> = checks.iter().map(DecisionBody::of).collect();
     let total = data.len();
     Ok(Json(DecisionsBody { data, total }))
 }

@@ -50,12 +50,9 @@ pub(crate) async fn handle(
         model: asked.model,
     };
     let question = Question {
-        integration: Some(asked.integration_id),
+        integration: asked.integration_id,
         estimate: estimating.read("")?,
     };
     let check = api.app.check(&context, question).await?;
-    Ok(Json(DecisionBody::of(
-        asked.integration_id.to_string(),
-        &check,
-    )))
+    Ok(Json(DecisionBody::of(&check)))
 }
