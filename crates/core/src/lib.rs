@@ -14,7 +14,9 @@
 
 pub mod access;
 pub mod account;
+pub mod allowance;
 pub mod audit;
+pub mod books;
 pub mod clock;
 pub mod config;
 pub mod gate;

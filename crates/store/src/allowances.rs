@@ -2,14 +2,12 @@
 //!
 //! Always `settled(all) + Σ over nodes max(0, drawn − settled) ≤ limit`, unless calls have cost more than was held for them.
 
-mod share;
-
 use tollgate_core::account::{Draw, Grant};
+use tollgate_core::allowance::{Allowances, Part, SettledByAll};
 use tollgate_core::hold::direct::DirectHold;
 use tollgate_core::limit::Limits;
-use tollgate_core::{IntegrationId, Nanos, NodeId, Period, TenantId};
+use tollgate_core::{IntegrationId, NodeId, Period, TenantId};
 
-use self::share::Share;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Purpose, Work, sql};
 use crate::error::StoreError;
@@ -163,16 +161,17 @@ pub(crate) async fn prospect(
     node: NodeId,
 ) -> Result<Prospect, StoreError> {
     let month = settled_month(work, integration, period).await?;
-    let mut figures = Figures::read(work, integration, period, node).await?;
-    let elsewhere_nanos = figures.nanos.elsewhere();
-    let elsewhere_tokens = figures.tokens.elsewhere();
-    let budget = limits.budget.map(Nanos::get);
-    figures.nanos.draw(budget, month.nanos, i64::MAX, 1);
-    figures
-        .tokens
-        .draw(limits.tokens, month.tokens, i64::MAX, 1);
+    let mut allowances = read(work, integration, period, node).await?;
+    let elsewhere_nanos = allowances.nanos.elsewhere();
+    let elsewhere_tokens = allowances.tokens.elsewhere();
+    let all = Draw {
+        period,
+        budget: i64::MAX,
+        tokens: i64::MAX,
+    };
+    allowances.draw(&limits, &settled(&month), &all, 1);
     Ok(Prospect {
-        grant: figures.grant(period, &month),
+        grant: allowances.grant(period, &settled(&month)),
         elsewhere_nanos,
         elsewhere_tokens,
     })
@@ -184,15 +183,15 @@ pub(crate) async fn take_from(
     hold: &DirectHold,
     (nanos, tokens): (i64, i64),
 ) -> Result<(), StoreError> {
-    let mut figures = Figures::read(work, hold.integration_id, hold.period, hold.node).await?;
-    let changed = [
-        figures.nanos.give_back(nanos),
-        figures.tokens.give_back(tokens),
-    ];
-    if changed.contains(&true) {
-        figures
-            .write(work, hold.integration_id, hold.period, hold.node)
-            .await?;
+    let key = (hold.integration_id, hold.period);
+    let mut allowances = read(work, hold.integration_id, hold.period, hold.node).await?;
+    let unused = Draw {
+        period: hold.period,
+        budget: nanos,
+        tokens,
+    };
+    if allowances.give_back(&unused) {
+        write(work, &allowances, key, hold.node).await?;
     }
     Ok(())
 }
@@ -204,33 +203,15 @@ async fn draw(work: &mut Work, ask: &DrawAsk, node: NodeId) -> Result<Grant, Sto
     if month.tenant != ask.tenant.as_str() {
         return Err(StoreError::NotFound);
     }
-    let mut figures = Figures::read(work, ask.integration, ask.need.period, node).await?;
-    let before = figures;
-    let share = ask.share.max(1);
-    let budget = ask.limits.budget.map(Nanos::get);
-    let changed = [
-        figures
-            .nanos
-            .draw(budget, month.nanos, ask.need.budget, share),
-        figures
-            .tokens
-            .draw(ask.limits.tokens, month.tokens, ask.need.tokens, share),
-    ];
-    if changed.contains(&true) {
-        figures
-            .write(work, ask.integration, ask.need.period, node)
-            .await?;
+    let mut allowances = read(work, ask.integration, ask.need.period, node).await?;
+    let drawn = allowances.draw(&ask.limits, &settled(month), &ask.need, ask.share);
+    if drawn.is_changed {
+        write(work, &allowances, key, node).await?;
     }
-    let lacks = [
-        figures.nanos.lacks(budget, before.nanos, ask.need.budget),
-        figures
-            .tokens
-            .lacks(ask.limits.tokens, before.tokens, ask.need.tokens),
-    ];
-    if lacks.contains(&true) {
+    if drawn.is_lacking {
         news::wanted(work, ask.integration).await?;
     }
-    Ok(figures.grant(ask.need.period, month))
+    Ok(allowances.grant(ask.need.period, &settled(month)))
 }
 
 async fn give_back(
@@ -241,17 +222,11 @@ async fn give_back(
 ) -> Result<Grant, StoreError> {
     lock_month(work, integration, unused.period).await?;
     let month = settled_month(work, integration, unused.period).await?;
-    let mut figures = Figures::read(work, integration, unused.period, node).await?;
-    let changed = [
-        figures.nanos.give_back(unused.budget),
-        figures.tokens.give_back(unused.tokens),
-    ];
-    if changed.contains(&true) {
-        figures
-            .write(work, integration, unused.period, node)
-            .await?;
+    let mut allowances = read(work, integration, unused.period, node).await?;
+    if allowances.give_back(&unused) {
+        write(work, &allowances, (integration, unused.period), node).await?;
     }
-    Ok(figures.grant(unused.period, &month))
+    Ok(allowances.grant(unused.period, &settled(&month)))
 }
 
 /// Locks a balance if there is one. Nothing was drawn where there is none yet, so none is made.
@@ -291,10 +266,44 @@ async fn settled_month(
     })
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Figures {
-    nanos: Share,
-    tokens: Share,
+const fn settled(month: &MonthSum) -> SettledByAll {
+    SettledByAll {
+        nanos: month.nanos,
+        tokens: month.tokens,
+    }
+}
+
+/// Reads the allowances of a month whose balance is locked, as a node sees them.
+async fn read(
+    work: &mut Work,
+    integration: IntegrationId,
+    period: Period,
+    node: NodeId,
+) -> Result<Allowances, StoreError> {
+    let select = "SELECT node_id, drawn_nanos, settled_nanos, drawn_tokens, settled_tokens \
+                  FROM allowances WHERE integration_id = $1 AND period = $2";
+    let statement = sql(select)
+        .bind(integration.to_string())
+        .bind(period.to_string());
+    let rows: Vec<(String, i64, i64, i64, i64)> = work.fetch_all(statement).await?;
+    let node = node.to_string();
+    let mut allowances = Allowances::default();
+    for (row_node, drawn_nanos, settled_nanos, drawn_tokens, settled_tokens) in rows {
+        let nanos = Part {
+            drawn: drawn_nanos,
+            settled: settled_nanos,
+        };
+        let tokens = Part {
+            drawn: drawn_tokens,
+            settled: settled_tokens,
+        };
+        allowances.nanos.add(nanos);
+        allowances.tokens.add(tokens);
+        if row_node == node {
+            (allowances.nanos.own, allowances.tokens.own) = (nanos, tokens);
+        }
+    }
+    Ok(allowances)
 }
 
 const WRITE: &str = "INSERT INTO allowances \
@@ -302,56 +311,20 @@ const WRITE: &str = "INSERT INTO allowances \
      VALUES ($1, $2, $3, $4, 0, $5, 0) ON CONFLICT (integration_id, period, node_id) \
      DO UPDATE SET drawn_nanos = excluded.drawn_nanos, drawn_tokens = excluded.drawn_tokens";
 
-impl Figures {
-    /// Reads the allowances of a month whose balance is locked.
-    async fn read(
-        work: &mut Work,
-        integration: IntegrationId,
-        period: Period,
-        node: NodeId,
-    ) -> Result<Self, StoreError> {
-        let select = "SELECT node_id, drawn_nanos, settled_nanos, drawn_tokens, settled_tokens \
-                      FROM allowances WHERE integration_id = $1 AND period = $2";
-        let statement = sql(select)
-            .bind(integration.to_string())
-            .bind(period.to_string());
-        let rows: Vec<(String, i64, i64, i64, i64)> = work.fetch_all(statement).await?;
-        let node = node.to_string();
-        let mut figures = Self::default();
-        for (row_node, drawn_nanos, settled_nanos, drawn_tokens, settled_tokens) in rows {
-            figures.nanos.add(drawn_nanos, settled_nanos);
-            figures.tokens.add(drawn_tokens, settled_tokens);
-            if row_node == node {
-                (figures.nanos.drawn, figures.nanos.settled) = (drawn_nanos, settled_nanos);
-                (figures.tokens.drawn, figures.tokens.settled) = (drawn_tokens, settled_tokens);
-            }
-        }
-        Ok(figures)
-    }
-
-    async fn write(
-        &self,
-        work: &mut Work,
-        integration: IntegrationId,
-        period: Period,
-        node: NodeId,
-    ) -> Result<(), StoreError> {
-        let statement = sql(WRITE)
-            .bind(integration.to_string())
-            .bind(period.to_string())
-            .bind(node.to_string())
-            .bind(self.nanos.drawn)
-            .bind(self.tokens.drawn);
-        work.execute(statement).await.map(drop)
-    }
-
-    const fn grant(&self, period: Period, month: &MonthSum) -> Grant {
-        Grant {
-            period,
-            budget: self.nanos.granted(month.nanos),
-            tokens: self.tokens.granted(month.tokens),
-        }
-    }
+/// Writes what a node has drawn.
+async fn write(
+    work: &mut Work,
+    allowances: &Allowances,
+    (integration, period): (IntegrationId, Period),
+    node: NodeId,
+) -> Result<(), StoreError> {
+    let statement = sql(WRITE)
+        .bind(integration.to_string())
+        .bind(period.to_string())
+        .bind(node.to_string())
+        .bind(allowances.nanos.own.drawn)
+        .bind(allowances.tokens.own.drawn);
+    work.execute(statement).await.map(drop)
 }
 
 const SETTLE: Batch = Batch {

@@ -1,7 +1,6 @@
 //! The ledger: finished calls, appended in batches together with everything that must equal their sum.
 
 mod append;
-mod books;
 mod entry;
 
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::error::StoreError;
 use crate::value::{Place, micros};
 use crate::{OperatorStore, Store, TenantStore};
 
-pub(crate) use self::books::{Books, Day, DayKey, MonthKey, MonthSum, average};
+pub(crate) use tollgate_core::books::{Books, Day, DayKey, MonthKey, MonthSum, average};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use tollgate_core::period::day_of;
 use tollgate_core::usage::Origin;
 use tollgate_core::{HoldId, Nanos, NodeId};
 
-use super::books::Books;
+use super::Books;
 use super::entry::{self, Intake, Prepared, Slot};
 use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
@@ -51,7 +51,7 @@ pub(super) async fn append(
             }
             let held_by = holds.node_of(prepared.hold, &prepared.entry);
             let node = held_by.unwrap_or(node);
-            *fate = Some(match books.post(prepared, node) {
+            *fate = Some(match books.post(&prepared.entry, node) {
                 Ok(cents) => {
                     let hold = holds.settle(prepared.hold, &prepared.entry);
                     rows.push(prepared.row(cents, node, now, hold));

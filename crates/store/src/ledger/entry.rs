@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
+use tollgate_core::books::Figures;
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::{Origin, UsageEntry};
@@ -60,14 +61,6 @@ pub(super) enum Slot {
     Again(usize, i64),
 }
 
-/// Of an entry, what its place in the books depends on; always within 0 to 2⁶³ − 1.
-#[derive(Clone, Copy)]
-pub(super) struct Figures {
-    pub(super) tokens_in: i64,
-    pub(super) tokens_out: i64,
-    pub(super) cost_nanos: i64,
-}
-
 impl Intake {
     /// Sorts out which entries may be booked and which are in the batch twice.
     pub(super) fn of(given: &[Given<'_>]) -> Result<Self, StoreError> {
@@ -113,15 +106,6 @@ impl Prepared {
         })
     }
 
-    pub(super) fn figures(&self) -> Figures {
-        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
-        Figures {
-            tokens_in: count(self.entry.tokens.tokens_in()),
-            tokens_out: count(self.entry.tokens.tokens_out()),
-            cost_nanos: self.entry.cost.get(),
-        }
-    }
-
     /// The row that the entry becomes, as those who gave it are told.
     pub(super) fn standing(&self, cost_cents: i64, hold: Option<HoldOutcome>) -> Standing {
         Standing {
@@ -148,7 +132,7 @@ impl Prepared {
         hold: Option<HoldOutcome>,
     ) -> Vec<Value> {
         let entry = &self.entry;
-        let figures = self.figures();
+        let figures = Figures::of(entry);
         vec![
             self.id.as_str().into(),
             entry.tenant_id.as_str().into(),

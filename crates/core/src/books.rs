@@ -1,82 +1,129 @@
-//! What a batch does to balances, allowances and roll-ups: pure arithmetic on the rows that the transaction has locked.
+//! What a batch of rows does to balances, allowances and roll-ups: pure arithmetic on the rows that the transaction has locked.
 //!
 //! Every sum is checked. An entry that would overflow one is refused and changes none.
 
 use std::collections::BTreeMap;
 
 use jiff::civil::Date;
-use tollgate_core::money::{Nanos, cents_to_post};
-use tollgate_core::period::day_of;
-use tollgate_core::{IntegrationId, NodeId, Period, TenantId};
 
-use super::entry::Prepared;
+use crate::id::{IntegrationId, NodeId, TenantId};
+use crate::money::{Nanos, cents_to_post};
+use crate::period::{Period, day_of};
+use crate::usage::UsageEntry;
 
 /// A balance: one integration's month.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MonthSum {
-    pub(crate) tenant: String,
-    pub(crate) nanos: i64,
-    pub(crate) tokens: i64,
-    pub(crate) cents: i64,
-    pub(crate) calls: i64,
+pub struct MonthSum {
+    /// Whose it is.
+    pub tenant: String,
+    /// What its calls cost.
+    pub nanos: i64,
+    /// Tokens of its calls, input and output together.
+    pub tokens: i64,
+    /// The cents that its rows bear.
+    pub cents: i64,
+    /// Calls that were not refused.
+    pub calls: i64,
 }
 
 /// A roll-up: one integration's day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Day {
-    pub(crate) calls: i64,
-    pub(crate) tokens_in: i64,
-    pub(crate) tokens_out: i64,
-    pub(crate) cents: i64,
-    pub(crate) nanos: i64,
-    pub(crate) errors: i64,
-    pub(crate) blocked: i64,
-    pub(crate) latency_sum_ms: i64,
-    pub(crate) latency_count: i64,
+pub struct Day {
+    /// Rows, refused calls among them.
+    pub calls: i64,
+    /// Input tokens.
+    pub tokens_in: i64,
+    /// Output tokens.
+    pub tokens_out: i64,
+    /// The cents that its rows bear.
+    pub cents: i64,
+    /// What its calls cost.
+    pub nanos: i64,
+    /// Rows with an error.
+    pub errors: i64,
+    /// Refused calls.
+    pub blocked: i64,
+    /// Milliseconds of all calls whose duration is known.
+    pub latency_sum_ms: i64,
+    /// Calls whose duration is known.
+    pub latency_count: i64,
 }
 
 /// What a node has settled of an integration's month in this batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Settled {
-    pub(crate) nanos: i64,
-    pub(crate) tokens: i64,
+pub struct Settled {
+    /// Nano-dollars.
+    pub nanos: i64,
+    /// Tokens.
+    pub tokens: i64,
 }
 
-pub(crate) type MonthKey = (IntegrationId, Period);
-pub(crate) type DayKey = (TenantId, IntegrationId, Date);
+/// What a balance is known by.
+pub type MonthKey = (IntegrationId, Period);
+/// What a roll-up is known by.
+pub type DayKey = (TenantId, IntegrationId, Date);
+
+/// Of an entry, what its place in the books depends on; always within 0 to 2⁶³ − 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Figures {
+    /// Input tokens.
+    pub tokens_in: i64,
+    /// Output tokens.
+    pub tokens_out: i64,
+    /// What it cost.
+    pub cost_nanos: i64,
+}
+
+impl Figures {
+    /// The figures of an entry.
+    #[must_use]
+    pub fn of(entry: &UsageEntry) -> Self {
+        let count = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+        Self {
+            tokens_in: count(entry.tokens.tokens_in()),
+            tokens_out: count(entry.tokens.tokens_out()),
+            cost_nanos: entry.cost.get(),
+        }
+    }
+}
 
 /// The rows that a batch changes, in the order in which they are locked.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
-    pub(crate) months: BTreeMap<MonthKey, MonthSum>,
-    pub(crate) days: BTreeMap<DayKey, Day>,
+pub struct Books {
+    /// The balances.
+    pub months: BTreeMap<MonthKey, MonthSum>,
+    /// The roll-ups.
+    pub days: BTreeMap<DayKey, Day>,
     /// By month and the node whose allowance it is taken from.
-    pub(crate) settled: BTreeMap<(MonthKey, NodeId), Settled>,
+    pub settled: BTreeMap<(MonthKey, NodeId), Settled>,
 }
 
 impl Day {
     /// The average latency, rounded half up; none if no call had one.
-    pub(crate) fn avg_latency_ms(&self) -> Option<i64> {
+    #[must_use]
+    pub fn avg_latency_ms(&self) -> Option<i64> {
         average(self.latency_sum_ms, self.latency_count)
     }
 }
 
 /// The average of an exact sum, rounded half up.
-pub(crate) fn average(sum: i64, count: i64) -> Option<i64> {
+#[must_use]
+pub fn average(sum: i64, count: i64) -> Option<i64> {
     if count <= 0 {
         return None;
     }
     let (sum, count) = (i128::from(sum), i128::from(count));
-    i64::try_from((sum * 2 + count).div_euclid(count * 2)).ok()
+    let twice = sum.checked_mul(2)?.checked_add(count)?;
+    let average = twice.checked_div_euclid(count.checked_mul(2)?)?;
+    i64::try_from(average).ok()
 }
 
 const OVERFLOW: &str = "its figures would overflow the books";
 
 impl Books {
     /// Books an entry, through a node's allowance, and tells the cents of its row, or why it cannot be booked.
-    pub(super) fn post(&mut self, prepared: &Prepared, node: NodeId) -> Result<i64, &'static str> {
-        let entry = &prepared.entry;
-        let figures = prepared.figures();
+    pub fn post(&mut self, entry: &UsageEntry, node: NodeId) -> Result<i64, &'static str> {
+        let figures = Figures::of(entry);
         let month_key = (entry.integration_id, entry.period());
         let month = self
             .months
@@ -105,9 +152,9 @@ impl Books {
             nanos,
             tokens: month.tokens.checked_add(tokens).ok_or(OVERFLOW)?,
             cents: month.cents.checked_add(cents).ok_or(OVERFLOW)?,
-            calls: month.calls + i64::from(!entry.is_refusal()),
+            calls: month.calls.saturating_add(i64::from(!entry.is_refusal())),
         };
-        *day = day.after(prepared, cents).ok_or(OVERFLOW)?;
+        *day = day.after(entry, &figures, cents).ok_or(OVERFLOW)?;
         *month = month_after;
         let settled = self.settled.entry((month_key, node)).or_default();
         // Parts of the month's sums, which did not overflow.
@@ -118,21 +165,23 @@ impl Books {
 }
 
 impl Day {
-    fn after(self, prepared: &Prepared, cents: i64) -> Option<Self> {
-        let entry = &prepared.entry;
-        let figures = prepared.figures();
+    fn after(self, entry: &UsageEntry, figures: &Figures, cents: i64) -> Option<Self> {
         Some(Self {
             calls: self.calls.checked_add(1)?,
             tokens_in: self.tokens_in.checked_add(figures.tokens_in)?,
             tokens_out: self.tokens_out.checked_add(figures.tokens_out)?,
             cents: self.cents.checked_add(cents)?,
             nanos: self.nanos.checked_add(figures.cost_nanos)?,
-            errors: self.errors + i64::from(entry.error_code.is_some()),
-            blocked: self.blocked + i64::from(entry.is_refusal()),
+            errors: self
+                .errors
+                .checked_add(i64::from(entry.error_code.is_some()))?,
+            blocked: self.blocked.checked_add(i64::from(entry.is_refusal()))?,
             latency_sum_ms: self
                 .latency_sum_ms
                 .checked_add(entry.latency_ms.unwrap_or(0))?,
-            latency_count: self.latency_count + i64::from(entry.latency_ms.is_some()),
+            latency_count: self
+                .latency_count
+                .checked_add(i64::from(entry.latency_ms.is_some()))?,
         })
     }
 }
