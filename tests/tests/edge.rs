@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tollgate_tests::{
     Answer, CANARY, CHAT, Engine, PATIENCE, Plan, Recorder, Tenant, World, answer_of, call,
+    repository, run,
 };
 
 fn completion(usage: &str) -> String {
@@ -316,33 +317,63 @@ async fn a_head_without_end_and_a_body_that_does_not_come_are_cut() {
 async fn an_address_that_is_not_public_is_no_provider_unless_the_operator_says_so() {
     let world = World::on(Engine::Postgres).await;
     let tenant = world.tenant().await;
-    for address in [
-        "http://169.254.169.254/latest",
-        "https://169.254.169.254/",
-        "https://10.0.0.1/v1",
-        "https://192.168.1.1/v1",
-        "https://[::ffff:10.0.0.1]/v1",
-        "https://2130706433/v1",
-        "https://0x7f.1/v1",
-        "https://user:pass@api.openai.com/v1",
-        "https://api.openai.com/v1#x",
-        "http://api.openai.com/v1",
-        "ftp://api.openai.com/v1",
-    ] {
+    // Those that name servers lead astray pass as a text; the connector has tests of its own.
+    let corpus = repository().join("crates/providers/hostile/urls.txt");
+    let corpus = std::fs::read_to_string(corpus).unwrap();
+    let rows = corpus.lines().filter_map(|row| row.split_once('\t'));
+    let refused = rows.filter(|(_, reason)| !reason.starts_with("leads"));
+    for address in refused.map(|(address, _)| address) {
+        // A world lets this machine be a provider, so that there are providers at all.
+        let lower = address.to_lowercase();
+        let host = lower.split("://").nth(1).unwrap_or_default();
+        let own = ["localhost", "a.localhost", "127.", "[::1]", "[0:", "[0000:"];
+        if own.iter().any(|name| host.starts_with(name)) {
+            continue;
+        }
         let body = json!({"name": "inside", "provider_type": "custom", "credential": {"api_key": CANARY},
             "config": {"base_url": address}});
         let answer = tenant
             .control
             .send(http::Method::POST, "/integrations", Some(&body))
             .await;
-        assert!(
-            (400..500).contains(&answer.status),
-            "{address}: {} {}",
-            answer.status,
-            answer.text()
-        );
+        assert_eq!(answer.status, 422, "{address}: {}", answer.text());
         must_be_a_problem(&answer);
     }
+    world.close().await;
+}
+
+/// What a stored credential must never do: go where somebody else, who may change the settings but
+/// does not know it, would like it to go.
+#[tokio::test(flavor = "multi_thread")]
+async fn replay_of_a_members_new_base_url_that_is_to_receive_the_stored_key() {
+    let world = World::on(Engine::Sqlite).await;
+    let tenant = world.tenant().await;
+    let integration = tenant.openai(&json!({})).await;
+    let thief = Recorder::start(completion(USAGE)).await;
+    let path = format!("/integrations/{}", integration.id);
+    let moved = json!({"config": {"base_url": format!("{}/v1", thief.url)}});
+    let answer = tenant
+        .control
+        .send(http::Method::PATCH, &path, Some(&moved))
+        .await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    assert_eq!(answer.json()["code"], "credential_required");
+    // The same from the command line, and a probe that would bring its own address.
+    let url = format!("{}/v1", thief.url);
+    let args = ["integration", "update", &integration.id, "--base-url", &url];
+    let args = [&args[..], &["--tenant", &tenant.id]].concat();
+    let env = [
+        ("TOLLGATE_ADMIN_URL", &*world.gateway.admin_url),
+        ("TOLLGATE_KEY", &*world.gateway.operator_key),
+    ];
+    let told = run(&args, &env, "").await;
+    assert_ne!(told.code, Some(0));
+    assert!(told.err.contains("give it again"), "{}", told.err);
+    let test = format!("{path}/test");
+    let tested = tenant.control.send(http::Method::POST, &test, Some(&moved));
+    drop(tested.await);
+    assert_eq!(tenant.caller.chat(&call()).await.status, 200);
+    assert!(thief.requests().is_empty(), "{:?}", thief.requests());
     world.close().await;
 }
 

@@ -8,6 +8,7 @@ use tollgate_app::health::{Carrier, Carrying, NoAnswer};
 use tollgate_providers::Outbound;
 
 use crate::config::GatewayConfig;
+use crate::connector::Connector;
 use crate::upstream::{Departure, Upstream};
 
 /// Bytes of a probe's answer that are read; nothing in it is looked at.
@@ -20,11 +21,11 @@ pub struct ProbeCarrier {
 }
 
 impl ProbeCarrier {
-    /// A carrier with the gateway's bounds for connections.
+    /// A carrier with the gateway's bounds for connections, and its guard.
     #[must_use]
-    pub fn new(config: &GatewayConfig) -> Self {
+    pub fn new(config: &GatewayConfig, connector: &Connector) -> Self {
         Self {
-            upstream: Upstream::new(config),
+            upstream: Upstream::new(config, connector),
         }
     }
 }
@@ -39,7 +40,10 @@ impl Carrier for ProbeCarrier {
         let whole = async {
             let (head, body) = answer
                 .await
-                .map_err(|_silence| NoAnswer::Unreachable)?
+                .map_err(|error| {
+                    tracing::debug!(%error, "a probe was not answered");
+                    NoAnswer::Unreachable
+                })?
                 .into_parts();
             // Read on so that the connection can be used again; one that says too much is dropped.
             match Limited::new(body, ANSWER_BYTES_MAX).collect().await {

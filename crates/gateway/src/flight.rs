@@ -15,6 +15,7 @@ use tollgate_core::config::OnDisconnect;
 use tollgate_providers::{AnswerShape, End, Failure, Meter, MeterPlan, Operation, Provider};
 
 use crate::config::GatewayConfig;
+use crate::connector::is_barred;
 use crate::drain::Drains;
 use crate::phase::admit::Admitted;
 use crate::phase::settle::{self, Cut, Outcome};
@@ -68,6 +69,8 @@ enum Progress {
 pub(crate) enum Silence {
     /// No connection could be made, so nothing was sent.
     NotConnected,
+    /// The provider's name leads where no provider may be, so nothing was sent.
+    Barred,
     /// The journal did not take the call, so nothing was sent.
     NotJournaled,
     /// The connection broke after the request had gone out.
@@ -264,6 +267,7 @@ impl Cargo {
             Some(Admitted::Held(hold)) if hold.was_refused_by_journal() => Silence::NotJournaled,
             Some(Admitted::Held(hold)) if hold.has_left() => Silence::Broke,
             Some(Admitted::Free(_)) | None if !error.is_connect() => Silence::Broke,
+            _ if is_barred(error) => Silence::Barred,
             _ => Silence::NotConnected,
         }
     }

@@ -7,6 +7,7 @@
 mod answer;
 pub mod carrier;
 pub mod config;
+pub mod connector;
 mod drain;
 mod error;
 mod exchange;
@@ -20,5 +21,6 @@ mod upstream;
 
 pub use carrier::ProbeCarrier;
 pub use config::GatewayConfig;
+pub use connector::Connector;
 pub use metrics::Metrics;
 pub use serve::{Server, serve};

@@ -15,6 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tollgate_app::App;
 
 use crate::config::GatewayConfig;
+use crate::connector::Connector;
 use crate::drain::Drains;
 use crate::exchange::{Gateway, exchange};
 use crate::metrics::Metrics;
@@ -32,7 +33,7 @@ pub struct Server {
     accepting: JoinHandle<()>,
 }
 
-/// Serves the data plane on `listener` until told to stop.
+/// Serves the data plane on `listener` until told to stop; providers are reached by `connector`.
 #[expect(
     clippy::disallowed_methods,
     reason = "serving is one of the few places where tasks start"
@@ -40,12 +41,13 @@ pub struct Server {
 pub fn serve(
     app: Arc<App>,
     config: GatewayConfig,
+    connector: &Connector,
     metrics: Arc<Metrics>,
     listener: TcpListener,
 ) -> io::Result<Server> {
     let address = listener.local_addr()?;
     let (drains, drainer) = Drains::new(&config);
-    let upstream = Upstream::new(&config);
+    let upstream = Upstream::new(&config, connector);
     let mut draining = tokio::spawn(drainer.run(Arc::clone(&app), Arc::clone(&metrics)));
     let gateway = Arc::new(Gateway {
         app,

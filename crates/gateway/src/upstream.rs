@@ -10,19 +10,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use http_body::{Body, Frame, SizeHint};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tollgate_app::metering::{Dispatch, DispatchError};
 use tollgate_providers::EditedBody;
 
 use crate::config::GatewayConfig;
+use crate::connector::{Connector, Punctual};
+
+/// Bytes that a connection buffers of what a provider says; a head must fit.
+const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// The pooled client.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Departure>,
+    client: Client<Punctual, Departure>,
 }
 
 /// A request body on its way out. The connection asks for its first piece when it is about to
@@ -37,21 +39,13 @@ pub(crate) struct Departure {
 
 impl Upstream {
     /// A client without redirects, proxies or retries of what may have been sent.
-    pub(crate) fn new(config: &GatewayConfig) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(Duration::from_secs(config.connect_seconds)));
-        let https = HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+    pub(crate) fn new(config: &GatewayConfig, connector: &Connector) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(Duration::from_secs(30))
             .pool_max_idle_per_host(config.idle_connections_max)
-            .build(https);
+            .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
+            .build(connector.within(Duration::from_secs(config.connect_seconds)));
         Self { client }
     }
 

@@ -42,7 +42,7 @@ pub use provider::{
     Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
 };
 pub use request::{Bounds, RequestError, RequestFacts};
-pub use url::{Endpoint, Loopback, UrlError, UrlPolicy};
+pub use url::{Endpoint, Loopback, Network, NetworkError, UrlError, UrlPolicy};
 
 #[cfg(test)]
 mod tests;

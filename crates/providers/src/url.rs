@@ -1,13 +1,19 @@
 //! Where a provider may be: an address is checked once, here, and used only as an [`Endpoint`].
 //!
-//! Names are checked as names. That a name does not lead to a private address is for whoever
-//! connects: it resolves the name, checks every address and connects to the checked one.
+//! Names are checked as names when an address is written down. Whoever connects resolves the name,
+//! asks [`UrlPolicy::admit`] about every address, and connects to one that was asked about.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod network;
+mod place;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
+
+pub use self::network::{Network, NetworkError};
+use self::place::{Place, literal};
 
 /// What the operator allows beyond https to public hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +22,44 @@ pub struct UrlPolicy {
     pub loopback: Loopback,
     /// Hosts (`name` or `name:port`, in lower case) that may be private and may speak plain http.
     pub allowed_hosts: Vec<Box<str>>,
+    /// Blocks of addresses that may be private: any name may lead there, and an address in one of
+    /// them may speak plain http.
+    pub allowed_networks: Vec<Network>,
+}
+
+impl UrlPolicy {
+    /// Whether a connection to `host` at `port` may be made to this address, which its name was
+    /// resolved to or which it is. An address that is not public needs the operator's word; what
+    /// speaks to the machine below (link-local, metadata) needs it for the address itself.
+    pub fn admit(&self, host: &str, port: u16, address: IpAddr) -> Result<(), UrlError> {
+        let spelled = Place::of(host)?;
+        if literal(host).is_some_and(|literal| literal != address) {
+            return Err(UrlError::Host);
+        }
+        if self.allowed_networks.iter().any(|it| it.contains(address)) {
+            return Ok(());
+        }
+        let listed = self.lists(host, port);
+        let fits = match Place::of_address(address) {
+            Place::Public => listed || spelled == Place::Public,
+            Place::Loopback => listed || self.allows(spelled),
+            Place::Private => listed,
+            Place::Reserved => listed && literal(host).is_some(),
+        };
+        fits.then_some(()).ok_or(UrlError::NotPublic)
+    }
+
+    fn lists(&self, host: &str, port: u16) -> bool {
+        self.allowed_hosts.iter().any(|allowed| {
+            split_port(allowed).is_ok_and(|(name, allowed_port)| {
+                name == host && (allowed_port.is_empty() || allowed_port.parse() == Ok(port))
+            })
+        })
+    }
+
+    fn allows(&self, place: Place) -> bool {
+        place == Place::Loopback && self.loopback == Loopback::Allowed
+    }
 }
 
 /// Whether loopback addresses and `localhost` are allowed, on any port, with or without TLS.
@@ -166,15 +210,13 @@ fn checked_prefix(path: &str) -> Result<&str, UrlError> {
 fn check_host(authority: &str, scheme: &Scheme, policy: &UrlPolicy) -> Result<(), UrlError> {
     let (host, port) = split_port(authority)?;
     let place = Place::of(host)?;
-    let allowed = policy.allowed_hosts.iter().any(|allowed| {
-        allowed
-            .split_once(':')
-            .map_or(**allowed == *host, |(name, allowed_port)| {
-                **allowed == *authority || (name == host && port == allowed_port)
-            })
-    });
-    let local = place == Place::Loopback && policy.loopback == Loopback::Allowed;
-    if allowed || local {
+    let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let networks = &policy.allowed_networks;
+    let is_inside = |address| networks.iter().any(|network| network.contains(address));
+    if policy.lists(host, port.parse().unwrap_or(usual))
+        || policy.allows(place)
+        || literal(host).is_some_and(is_inside)
+    {
         return Ok(());
     }
     if *scheme != Scheme::HTTPS {
@@ -209,76 +251,6 @@ fn split_port(authority: &str) -> Result<(&str, &str), UrlError> {
     }
 }
 
-/// Whose a host is, as far as its spelling tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Public,
-    Private,
-    Loopback,
-}
-
-impl Place {
-    fn of(host: &str) -> Result<Self, UrlError> {
-        if let Some(inner) = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            return inner.parse().map(Self::of_v6).or(Err(UrlError::Host));
-        }
-        let label = |label: &str| {
-            let inside = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-            !label.is_empty() && label.len() <= 63 && label.bytes().all(inside)
-        };
-        if host.len() > 253 || !host.split('.').all(label) {
-            return Err(UrlError::Host);
-        }
-        // A last label that begins with a digit is an IPv4 address to someone, in some spelling.
-        let last = host.rsplit('.').next().unwrap_or_default();
-        if last.starts_with(|first: char| first.is_ascii_digit()) {
-            return host.parse().map(Self::of_v4).or(Err(UrlError::Host));
-        }
-        let under = |zone: &str| {
-            host == zone || host.strip_suffix(zone).is_some_and(|it| it.ends_with('.'))
-        };
-        Ok(if under("localhost") {
-            Self::Loopback
-        } else if !host.contains('.')
-            || ["internal", "local", "arpa", "home"].into_iter().any(under)
-        {
-            Self::Private
-        } else {
-            Self::Public
-        })
-    }
-
-    fn of_v4(address: Ipv4Addr) -> Self {
-        let [a, b, c, _] = address.octets();
-        if a == 127 {
-            return Self::Loopback;
-        }
-        let private = matches!(a, 0 | 10 | 224..)
-            || matches!((a, b), (100, 64..=127) | (172, 16..=31) | (198, 18 | 19))
-            || matches!((a, b), (169, 254) | (192, 168))
-            || matches!((a, b, c), (192, 0, 0 | 2) | (192, 88, 99))
-            || matches!((a, b, c), (198, 51, 100) | (203, 0, 113));
-        if private { Self::Private } else { Self::Public }
-    }
-
-    /// Only plain global unicast is public: no address that carries another one inside.
-    fn of_v6(address: Ipv6Addr) -> Self {
-        let [first, second, ..] = address.segments();
-        let global = first & 0xe000 == 0x2000;
-        let carrying = first == 0x2002 || (first == 0x2001 && (second < 0x200 || second == 0xdb8));
-        if address.is_loopback() {
-            Self::Loopback
-        } else if global && !carrying && first != 0x3fff {
-            Self::Public
-        } else {
-            Self::Private
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,79 +273,6 @@ mod tests {
         );
         assert_eq!(strict("https://llm.example.com").unwrap().prefix(), "");
         assert!(strict("https://8.8.8.8").is_ok() && strict("https://[2606:4700::1111]/").is_ok());
-    }
-
-    #[test]
-    fn what_is_not_a_plain_address_is_refused_with_its_reason() {
-        let table = [
-            ("", UrlError::Malformed),
-            ("llm.example.com", UrlError::Malformed),
-            ("ftp://llm.example.com", UrlError::Malformed),
-            ("https://a.example.com/%2e%2e", UrlError::Malformed),
-            ("https://a.example.com/x/../y", UrlError::Malformed),
-            ("https://a.example.com//x", UrlError::Malformed),
-            ("https://a.example.com\\@b.example.com", UrlError::Malformed),
-            ("https://a.example.com\n", UrlError::Malformed),
-            ("https://a.example.com:0", UrlError::Malformed),
-            ("https://a.example.com:99999", UrlError::Malformed),
-            ("https://key@a.example.com", UrlError::UserInfo),
-            ("https://a.example.com/v1?x=1", UrlError::Suffix),
-            ("https://a.example.com#x", UrlError::Suffix),
-            ("http://a.example.com", UrlError::NotEncrypted),
-            ("https://a.example.com.", UrlError::Host),
-            ("https://", UrlError::Host),
-            ("https://[::1", UrlError::Malformed),
-            ("https://[fe80::1%25eth0]", UrlError::Malformed),
-        ];
-        for (text, error) in table {
-            assert_eq!(strict(text), Err(error), "{text}");
-        }
-    }
-
-    #[test]
-    fn no_spelling_of_a_private_host_passes() {
-        let hosts = [
-            "127.0.0.1",
-            "127.1",
-            "2130706433",
-            "0177.0.0.1",
-            "0x7f.1",
-            "0x7f000001",
-            "0.0.0.0",
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "100.64.0.1",
-            "169.254.169.254",
-            "198.18.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "1.1.1.1.",
-            "01.1.1.1",
-            "[::]",
-            "[::1]",
-            "[::ffff:127.0.0.1]",
-            "[::ffff:7f00:1]",
-            "[64:ff9b::7f00:1]",
-            "[2002:7f00:1::]",
-            "[2001::1]",
-            "[fd00:ec2::254]",
-            "[fe80::1]",
-            "[fc00::1]",
-            "[ff02::1]",
-            "[2001:db8::1]",
-            "localhost",
-            "localhost.",
-            "LOCALHOST",
-            "a.localhost",
-            "metadata",
-            "metadata.google.internal",
-            "printer.local",
-            "ⓛocalhost",
-        ];
-        for host in hosts {
-            assert!(strict(&format!("https://{host}/v1")).is_err(), "{host}");
-        }
     }
 
     #[test]
@@ -402,5 +301,58 @@ mod tests {
         assert!(Endpoint::parse("http://llm.internal:9/v1", &policy).is_ok());
         assert!(Endpoint::parse("http://10.0.0.1:8001/v1", &policy).is_err());
         assert!(Endpoint::parse("http://127.0.0.1/v1", &policy).is_err());
+    }
+
+    #[test]
+    fn an_address_is_admitted_by_what_it_is_and_by_what_the_operator_says_of_its_name() {
+        let policy = UrlPolicy {
+            loopback: Loopback::Allowed,
+            allowed_hosts: vec!["llm.internal".into(), "169.254.1.1".into(), "one:81".into()],
+            allowed_networks: vec!["10.1.0.0/16".parse().unwrap()],
+        };
+        let asked = |host: &str, address: &str| policy.admit(host, 80, address.parse().unwrap());
+        for (host, address, admitted) in [
+            ("llm.example", "8.8.8.8", true),
+            ("llm.example", "127.0.0.1", false),
+            ("llm.example", "10.2.0.1", false),
+            ("llm.example", "10.1.255.1", true),
+            ("llm.example", "::ffff:10.1.0.1", false),
+            ("localhost", "127.0.0.1", true),
+            ("localhost", "::1", true),
+            ("localhost", "8.8.8.8", false),
+            ("localhost", "10.2.0.1", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("[::1]", "::1", true),
+            ("llm.internal", "10.2.0.1", true),
+            ("llm.internal", "127.0.0.1", true),
+            ("llm.internal", "169.254.169.254", false),
+            ("llm.internal", "0.0.0.0", false),
+            ("169.254.1.1", "169.254.1.1", true),
+            ("one", "10.2.0.1", false),
+            ("other.internal", "8.8.8.8", false),
+            ("2130706433", "127.0.0.1", false),
+            ("8.8.8.8", "127.0.0.1", false),
+        ] {
+            assert_eq!(
+                asked(host, address).is_ok(),
+                admitted,
+                "{host} at {address}"
+            );
+        }
+        assert_eq!(policy.admit("one", 81, "10.2.0.1".parse().unwrap()), Ok(()));
+    }
+
+    #[test]
+    fn a_network_of_the_operators_needs_no_tls_for_its_own_addresses_only() {
+        let policy = UrlPolicy {
+            allowed_networks: vec!["10.1.0.0/16".parse().unwrap()],
+            ..UrlPolicy::default()
+        };
+        let parsed = |url| Endpoint::parse(url, &policy).map(drop);
+        assert_eq!(parsed("http://10.1.2.3:8000/v1"), Ok(()));
+        assert_eq!(parsed("https://10.2.2.3"), Err(UrlError::NotPublic));
+        assert_eq!(parsed("http://llm.example"), Err(UrlError::NotEncrypted));
+        assert_eq!(parsed("https://llm.example"), Ok(()));
     }
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_app::AppConfig;
 use tollgate_gateway::GatewayConfig;
-use tollgate_providers::{Loopback, UrlPolicy};
+use tollgate_providers::{Loopback, Network, UrlPolicy};
 
 use self::layers::Layers;
 use crate::output::{Exit, Failure};
@@ -94,6 +94,8 @@ pub struct ProviderSettings {
     pub allow_loopback: bool,
     /// Hosts, `name` or `name:port`, that may be private and may be reached without TLS.
     pub allowed_hosts: Vec<String>,
+    /// Blocks of addresses that may be private: names may lead there.
+    pub allowed_networks: Vec<Network>,
 }
 
 impl ProviderSettings {
@@ -111,6 +113,7 @@ impl ProviderSettings {
                 .iter()
                 .map(|host| host.to_ascii_lowercase().into())
                 .collect(),
+            allowed_networks: self.allowed_networks.clone(),
         }
     }
 }

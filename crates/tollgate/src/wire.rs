@@ -18,7 +18,7 @@ use tollgate_core::NodeId;
 use tollgate_core::clock::{Clock, SystemClock};
 use tollgate_core::page::PageAsk;
 use tollgate_core::price::book::PriceBook;
-use tollgate_gateway::{Metrics, ProbeCarrier, Server};
+use tollgate_gateway::{Connector, Metrics, ProbeCarrier, Server};
 use tollgate_store::{AuditSeal, KeyFilter, OpenStore, Store, StoreError};
 use tollgate_vault::KeyRing;
 
@@ -65,6 +65,7 @@ impl Running {
         let gateway = tollgate_gateway::serve(
             Arc::clone(&app),
             settings.gateway.clone(),
+            &Connector::new(settings.providers.policy()),
             metrics,
             listeners.gateway,
         )?;
@@ -136,15 +137,17 @@ pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, F
         writeln!(out, "{mark}")
     })?;
     let prices = PriceBook::bundled().map_err(Failure::plain)?;
+    let policy = settings.providers.policy();
+    let connector = Connector::new(policy.clone());
     let parts = AppParts {
         store,
         ring,
         read_keys: key_reader(settings),
         clock,
         prices,
-        url_policy: settings.providers.policy(),
+        url_policy: policy,
         read_env: Box::new(environment::read),
-        carrier: Arc::new(ProbeCarrier::new(&settings.gateway)),
+        carrier: Arc::new(ProbeCarrier::new(&settings.gateway, &connector)),
         journal_dir: settings.folder.join("journal"),
         config: settings.app.clone(),
     };

@@ -233,7 +233,7 @@ async fn a_reference_is_taken_only_where_the_operator_allows_it() {
     let moving = json!({ "config": { "base_url": "http://127.0.0.1:10/v1" } });
     patch(&client, &id, moving.clone())
         .await
-        .problem(422, "invalid");
+        .problem(422, "credential_required");
     let mut again = moving;
     again["credential_ref"] = json!("env://TOLLGATE_CRED_TEST");
     patch(&client, &id, again).await.json_of(200);
@@ -382,7 +382,7 @@ async fn a_credential_is_not_sent_elsewhere_unless_it_is_entered_again() {
     ] {
         let moved = patch(&client, &id, json!({ "config": config }))
             .await
-            .problem(422, "invalid");
+            .problem(422, "credential_required");
         assert_eq!(moved["errors"][0]["pointer"], "/credential");
     }
     let again = json!({

@@ -84,11 +84,11 @@ impl App {
             rules.check(check_name(name))?;
         }
         apply(&mut shown.record, patch);
+        let mut left_out = false;
         let settings = self.read_settings(provider, shown.record.config.as_ref());
         if let Some(new) = rules.check(settings)? {
             let moves = destination(&before.record) != Some((new.base_url, new.region));
-            let is_left_out = moves && !comes_again;
-            rules.check(is_left_out.then(needs_credential).map_or(Ok(()), Err))?;
+            left_out = moves && !comes_again;
         }
         let named = CusIntegration {
             name: before.record.name.clone(),
@@ -96,6 +96,9 @@ impl App {
         };
         rules.check(check_bounds(named))?;
         rules.end()?;
+        if left_out {
+            return Err(needs_credential());
+        }
         if shown == before && credential.is_none() {
             return Ok(before);
         }
@@ -180,7 +183,8 @@ fn destination(record: &CusIntegration) -> Option<(Option<String>, Option<String
 }
 
 fn needs_credential() -> AppError {
-    AppError::Invalid {
+    AppError::Refused {
+        code: "credential_required",
         field: "credential",
         reason: "a credential is only sent where it was entered for: give it again together with \
                  another base_url or region"

@@ -89,6 +89,14 @@ pub(crate) fn silent(silence: Silence, gateway: &Gateway) -> Refused {
             "no connection to the provider could be made; nothing was sent, and nothing is charged"
                 .to_owned(),
         ),
+        Silence::Barred => Refused::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_not_public",
+            "the provider's name leads to an address that is not public, where nothing is sent; \
+             the operator can allow it"
+                .to_owned(),
+        )
+        .never_again(),
         Silence::NotJournaled => Refused::unavailable(),
         Silence::Broke => Refused::new(
             StatusCode::GATEWAY_TIMEOUT,

@@ -228,7 +228,7 @@ impl Relay {
         }
         let (code, message) = match silence {
             Silence::TooSlow => ("upstream_timeout", "the provider paused for too long"),
-            Silence::NotConnected | Silence::NotJournaled | Silence::Broke => (
+            Silence::NotConnected | Silence::Barred | Silence::NotJournaled | Silence::Broke => (
                 "upstream_broken",
                 "the provider's answer broke off before its end",
             ),

@@ -50,7 +50,7 @@ impl Outcome {
     /// The outcome of a call to which no answer came.
     pub(crate) const fn of_silence(silence: Silence) -> Self {
         match silence {
-            Silence::NotConnected | Silence::NotJournaled => Self::NotSent,
+            Silence::NotConnected | Silence::Barred | Silence::NotJournaled => Self::NotSent,
             Silence::Broke => Self::Unknown("upstream_broken"),
             Silence::TooSlow => Self::Unknown("upstream_timeout"),
         }

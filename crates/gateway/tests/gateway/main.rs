@@ -5,6 +5,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod destinations;
 mod disconnects;
 mod hot_path;
 mod provider;

@@ -18,7 +18,8 @@ use tollgate_app::usage::UsageFilter;
 use tollgate_core::page::PageAsk;
 use tollgate_core::role::Role;
 use tollgate_core::{IntegrationId, TenantId};
-use tollgate_gateway::{GatewayConfig, Metrics, Server, serve};
+use tollgate_gateway::{Connector, GatewayConfig, Metrics, Server, serve};
+use tollgate_providers::{Loopback, UrlPolicy};
 
 use crate::provider::Provider;
 
@@ -39,6 +40,36 @@ pub(crate) struct Limited {
     pub(crate) budget_cents: i64,
     pub(crate) tokens: i64,
     pub(crate) rpm: i64,
+}
+
+/// What a stage can be set with.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub(crate) provider_type: CusProviderType,
+    pub(crate) limits: Limited,
+    pub(crate) more: Value,
+    pub(crate) config: GatewayConfig,
+    pub(crate) connector: Connector,
+}
+
+impl Default for Setting {
+    fn default() -> Self {
+        Self {
+            provider_type: CusProviderType::OpenAi,
+            limits: Limited::default(),
+            more: json!({}),
+            config: GatewayConfig::default(),
+            connector: connector(),
+        }
+    }
+}
+
+/// A connector that reaches this machine, as a world's settings allow it.
+pub(crate) fn connector() -> Connector {
+    Connector::new(UrlPolicy {
+        loopback: Loopback::Allowed,
+        ..UrlPolicy::default()
+    })
 }
 
 /// A whole answer.
@@ -93,6 +124,25 @@ impl Stage {
         config: GatewayConfig,
     ) -> Self {
         let provider = Provider::start().await;
+        let setting = Setting {
+            provider_type,
+            limits,
+            more,
+            config,
+            connector: connector(),
+        };
+        Self::before(provider, world, setting).await
+    }
+
+    /// A stage before this provider.
+    pub(crate) async fn before(provider: Provider, world: World, setting: Setting) -> Self {
+        let Setting {
+            provider_type,
+            limits,
+            more,
+            config,
+            connector,
+        } = setting;
         let tenant = world.tenant("acme").await;
         let key = world.key(Some(&tenant), Role::Caller).await;
         let mut settings = json!({
@@ -126,6 +176,7 @@ impl Stage {
         let server = serve(
             Arc::clone(&world.app),
             config,
+            &connector,
             Arc::new(Metrics::default()),
             listener,
         )

@@ -64,6 +64,10 @@ fn a_variable_is_read_as_what_its_setting_needs() {
         ("TOLLGATE__DATA_DIR", "123"),
         ("TOLLGATE__PROVIDERS__ALLOW_LOOPBACK", "true"),
         ("TOLLGATE__PROVIDERS__ALLOWED_HOSTS", "LLM.internal:8443, b"),
+        (
+            "TOLLGATE__PROVIDERS__ALLOWED_NETWORKS",
+            "10.1.0.0/16, fd12::/48",
+        ),
         ("TOLLGATE__APP__ENV_CREDENTIAL_PREFIXES", "[\"A_\", \"B_\"]"),
         ("TOLLGATE__STORE__URL", "postgres://u@h/db"),
     ];
@@ -75,6 +79,8 @@ fn a_variable_is_read_as_what_its_setting_needs() {
         policy.allowed_hosts,
         ["llm.internal:8443".into(), "b".into()]
     );
+    let networks = policy.allowed_networks.iter().map(ToString::to_string);
+    assert!(networks.eq(["10.1.0.0/16", "fd12::/48"]));
     assert_eq!(settings.app.env_credential_prefixes, ["A_", "B_"]);
     assert_eq!(settings.store_url().unwrap(), "postgres://u@h/db");
 }

@@ -264,6 +264,14 @@ pub(super) fn weak_settings(settings: &Settings) -> Vec<Finding> {
             "providers.allowed_hosts lets tenants send calls to {hosts}, without TLS too"
         ));
     }
+    if !settings.providers.allowed_networks.is_empty() {
+        let networks = settings.providers.allowed_networks.iter();
+        let networks: Vec<_> = networks.map(ToString::to_string).collect();
+        weak(format!(
+            "providers.allowed_networks lets tenants send calls to {}",
+            networks.join(", ")
+        ));
+    }
     if matches!(&settings.store.url, Some(StoreUrl::Plain(url)) if has_password(url)) {
         weak(
             "store.url holds a password: keep the address elsewhere and name it with file: or env:"
