@@ -47,8 +47,26 @@ impl Control {
 
     /// A request below `/api/v1`.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {
+        self.send_with(&[], method, path, body).await
+    }
+
+    /// A change of what an answer showed: refused if it was changed since.
+    pub async fn patch_seen(&self, path: &str, seen: &Answer, change: &Value) -> Answer {
+        let condition = [("if-match", seen.header("etag"))];
+        self.send_with(&condition, Method::PATCH, path, Some(change))
+            .await
+    }
+
+    async fn send_with(
+        &self,
+        more: &[(&str, &str)],
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Answer {
         let bearer = format!("Bearer {}", self.key);
         let mut headers = vec![("authorization", bearer.as_str())];
+        headers.extend_from_slice(more);
         if let Some(tenant) = &self.tenant {
             headers.push(("x-tollgate-tenant", tenant));
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tollgate_tests::{Control, World, binary, setting};
+use tollgate_tests::{Control, World, binary, run, setting};
 
 /// Rows, unless `TOLLGATE_EXPORT_ROWS` says another number.
 const ROWS: i64 = 100_000;
@@ -159,4 +159,44 @@ async fn an_export_is_whole_equals_the_summary_and_sql_and_takes_constant_memory
     }
     world.stop_gateway().await;
     world.end_unjoined().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_of_all_tenants_is_one_file_and_has_one_header() {
+    let world = World::start_on_sqlite().await;
+    let mut wanted = Vec::new();
+    let mut tenants = Vec::new();
+    for calls in 1..=3 {
+        let tenant = world.tenant().await;
+        let integration = tenant.openai(&json!({})).await;
+        let caller = tenant.control.with_key(&tenant.caller.key);
+        for n in 0..calls {
+            let record = json!({
+                "integration_id": integration.id, "call_id": format!("call-{calls}-{n}"), "model": "gpt-4o",
+                "tokens_in": 10, "tokens_out": 1,
+            });
+            caller.post("/telemetry/llm-usage", &record).await;
+            wanted.push(format!("{} call-{calls}-{n}", tenant.id));
+        }
+        tenants.push(tenant);
+    }
+    wanted.sort();
+    let read = "import csv, sys; rows = csv.DictReader(open(sys.argv[1], newline=''), strict=True)\n\
+                print(*sorted(row['tenant_id'] + ' ' + row['call_id'] for row in rows), sep='\\n')";
+    let file = world.folder().join("ledger.csv");
+    let ledger = async |more: &[&str], format: &str| {
+        let url = world.gateway.admin_url.as_str();
+        let mut args = vec!["ledger", "export", "--url", url, "--format", format];
+        args.extend_from_slice(more);
+        let told = run(&args, &[("TOLLGATE_KEY", &world.gateway.operator_key)], "").await;
+        assert_eq!(told.code, Some(0), "{}", told.err);
+        told.out
+    };
+    std::fs::write(&file, ledger(&[], "csv").await).unwrap();
+    let found = python(read, &[file.to_str().unwrap()]);
+    assert_eq!(found.lines().collect::<Vec<_>>(), wanted);
+    assert_eq!(ledger(&[], "jsonl").await.lines().count(), wanted.len());
+    let one = ledger(&["--tenant", &tenants[2].id], "jsonl").await;
+    assert_eq!(one.lines().count(), 3);
+    world.close().await;
 }

@@ -159,3 +159,44 @@ async fn a_deleted_tenant_is_refused_by_both_listeners_and_leaves_its_ledger() {
     let rows = world.close().await;
     assert_eq!(rows.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_admins_who_edit_the_same_limits_at_once_one_wins_and_the_other_loses_nothing() {
+    for engine in [Engine::Sqlite, Engine::Postgres] {
+        let world = World::on(engine).await;
+        let tenant = world.tenant().await;
+        let made = tenant.created("openai", "main", &json!({})).await;
+        let path = format!("/integrations/{}", made.id);
+        let role = json!({ "name": "second admin", "role": "admin" });
+        let second = tenant.control.post("/keys", &role).await;
+        let second = tenant.control.with_key(second["key"].as_str().unwrap());
+        for round in 1..=10 {
+            let seen = tenant.control.send(Method::GET, &path, None).await;
+            let budget = json!({ "budget_limit_cents": round * 100 });
+            let tokens = json!({ "token_limit_month": round * 1_000, "rate_limit_rpm": round });
+            let (one, other) = tokio::join!(
+                tenant.control.patch_seen(&path, &seen, &budget),
+                second.patch_seen(&path, &seen, &tokens)
+            );
+            let ((winner, loser), (lost, admin)) = if one.status == 200 {
+                ((&one, &other), (&tokens, &second))
+            } else {
+                ((&other, &one), (&budget, &tenant.control))
+            };
+            assert_eq!((winner.status, loser.status), (200, 412), "round {round}");
+            assert_eq!(loser.json()["code"], "precondition_failed");
+            let now = tenant.control.send(Method::GET, &path, None).await;
+            assert_eq!(now.json(), winner.json(), "the loser changed nothing");
+            // Having read what the winner made, the loser says it again, and both stand.
+            assert_eq!(admin.patch_seen(&path, &now, lost).await.status, 200);
+            let record = tenant.control.get(&path).await;
+            for (name, value) in [&budget, &tokens]
+                .into_iter()
+                .flat_map(|one| one.as_object().unwrap())
+            {
+                assert_eq!(&record[name], value, "round {round}");
+            }
+        }
+        world.close().await;
+    }
+}

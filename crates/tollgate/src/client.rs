@@ -79,6 +79,7 @@ pub struct Remote {
 }
 
 /// A client of one control plane.
+#[derive(Clone)]
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     url: String,
@@ -134,13 +135,20 @@ impl Client {
         header.set_sensitive(true);
         let mut client = Self::without_key(&remote.url)?;
         client.key = Some(header);
-        client.tenant = match &remote.tenant {
-            None => None,
-            Some(tenant) => Some(HeaderValue::try_from(tenant.as_str()).map_err(|_unfit| {
-                Failure::usage("--tenant has characters that no tenant's id has")
-            })?),
-        };
-        Ok(client)
+        match &remote.tenant {
+            None => Ok(client),
+            Some(tenant) => client.acting_on(tenant),
+        }
+    }
+
+    /// The same client, acting on a tenant.
+    pub fn acting_on(&self, tenant: &str) -> Result<Self, Failure> {
+        let tenant = HeaderValue::try_from(tenant)
+            .map_err(|_unfit| Failure::usage("--tenant has characters that no tenant's id has"))?;
+        Ok(Self {
+            tenant: Some(tenant),
+            ..self.clone()
+        })
     }
 
     /// A client for what needs no key.

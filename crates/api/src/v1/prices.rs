@@ -83,6 +83,7 @@ pub(crate) struct UsdBody {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TierBody {
     /// It applies to requests of more than so many input tokens.
+    #[schema(maximum = 1_000_000_000_u64)]
     above_input_tokens: u64,
     /// What such a request pays.
     rates: RatesBody,

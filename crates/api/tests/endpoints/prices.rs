@@ -133,6 +133,10 @@ async fn a_price_that_cannot_be_meant_is_refused_with_its_place() {
             json!({ "rates": { "input": 1, "output": 1 }, "tiers": [tier(2), tier(1)] }),
             "/tiers",
         ),
+        (
+            json!({ "rates": { "input": 1, "output": 1 }, "tiers": [tier(1_000_000_001)] }),
+            "/tiers",
+        ),
     ] {
         let asked = client.admin("PUT", GPT).json(&body).send().await;
         let problem = asked.problem(422, "invalid");

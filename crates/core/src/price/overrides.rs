@@ -19,6 +19,9 @@ pub const REQUEST_PRICE_MAX: i64 = 1_000_000_000_000;
 /// The most tiers that a price may have.
 pub const TIERS_MAX: usize = 16;
 
+/// The highest bound of a tier, in input tokens: a thousand times what any model reads.
+pub const TIER_BOUND_MAX: u64 = 1_000_000_000;
+
 /// The longest name of a model that may have a price of its own, in bytes.
 pub const MODEL_NAME_MAX: usize = 200;
 
@@ -54,9 +57,10 @@ pub enum PriceError {
         /// The class of tokens, as its field is named.
         class: &'static str,
     },
-    /// The tiers do not rise, or are too many.
+    /// The tiers do not rise, are too many, or begin where no request ends.
     #[error(
-        "give at most {TIERS_MAX} tiers, each with a greater `above_input_tokens` than the one before"
+        "give at most {TIERS_MAX} tiers, each with a greater `above_input_tokens` than the one before, and \
+         none above {TIER_BOUND_MAX}"
     )]
     Tiers,
 }
@@ -84,8 +88,11 @@ impl PriceOverride {
         self.tiers
             .iter()
             .try_for_each(|tier| check_rates(&tier.rates))?;
-        let bounds = self.tiers.iter().map(|tier| tier.above_input_tokens);
-        if self.tiers.len() > TIERS_MAX || !bounds.is_sorted_by(|lower, upper| lower < upper) {
+        let bounds = || self.tiers.iter().map(|tier| tier.above_input_tokens);
+        let is_fit = self.tiers.len() <= TIERS_MAX
+            && bounds().is_sorted_by(|lower, upper| lower < upper)
+            && bounds().all(|bound| bound <= TIER_BOUND_MAX);
+        if !is_fit {
             return Err(PriceError::Tiers);
         }
         Ok(())

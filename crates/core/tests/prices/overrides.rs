@@ -4,7 +4,7 @@ use cus_models::CusProviderType::{self, AzureOpenAi, Custom, OpenAi};
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::book::{MatchedBy, prices_from_config};
 use tollgate_core::price::overrides::{
-    PRICE_MAX, PriceError, PriceOverride, PriceOverrides, REQUEST_PRICE_MAX,
+    PRICE_MAX, PriceError, PriceOverride, PriceOverrides, REQUEST_PRICE_MAX, TIER_BOUND_MAX,
 };
 use tollgate_core::price::{Rates, Tier};
 
@@ -81,7 +81,12 @@ fn a_price_that_cannot_be_meant_is_refused_with_its_class() {
     let mut by_tier = good.clone();
     by_tier.tiers = vec![tier(1, -1)];
     assert_eq!(by_tier.check(), Err(PriceError::Rate { class: "input" }));
-    for bounds in [vec![2, 1], vec![1, 1], (0..17).collect()] {
+    for bounds in [
+        vec![2, 1],
+        vec![1, 1],
+        (0..17).collect(),
+        vec![TIER_BOUND_MAX + 1],
+    ] {
         let mut by_tiers = good.clone();
         by_tiers.tiers = bounds.into_iter().map(|bound| tier(bound, 1)).collect();
         assert_eq!(by_tiers.check(), Err(PriceError::Tiers));

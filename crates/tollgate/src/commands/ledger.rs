@@ -1,8 +1,10 @@
 //! `tollgate ledger`: whether the books are exact, and how far they are. Needs an operator's key.
 
+mod export;
+
 use serde_json::Value;
 
-use super::{Shown, show};
+use super::{Shown, show, usage};
 use crate::cli::{Form, Noun};
 use crate::client::{Answer, Client};
 use crate::output::{self, Failure};
@@ -14,17 +16,20 @@ pub enum Verb {
     Verify,
     /// What is in the ledger, and what still waits for it
     Status,
+    /// Every tenant's calls of this month, or of given days, as a file on standard output; with --tenant those of one
+    Export(usage::export::Args),
 }
 
 /// Does it.
 pub async fn run(noun: Noun<Verb>) -> Result<(), Failure> {
     let client = Client::new(&noun.remote)?;
-    match noun.verb {
+    match &noun.verb {
         Verb::Status => {
             let answer = client.get("/api/v1/ledger/status").await?;
             show(&answer, noun.form, Shown::Card)
         }
         Verb::Verify => conclude(&client.get("/api/v1/ledger/verify").await?, noun.form),
+        Verb::Export(args) => export::run(&client, noun.remote.tenant.as_deref(), args).await,
     }
 }
 

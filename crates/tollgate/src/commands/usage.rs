@@ -1,6 +1,6 @@
 //! `tollgate usage`: what was called, what it took and what it cost.
 
-mod export;
+pub(super) mod export;
 mod report;
 
 use serde_json::Value;

@@ -26,7 +26,7 @@ const FIRST: [&str; 12] = [
 ];
 
 /// The columns after them.
-const LAST: [&str; 11] = [
+const LAST: [&str; 13] = [
     "cost_usd",
     "cost_cents",
     "client_cost_usd",
@@ -37,6 +37,8 @@ const LAST: [&str; 11] = [
     "error_code",
     "error_message",
     "settled_at",
+    "hold_id",
+    "hold_outcome",
     "extra_data",
 ];
 
@@ -88,6 +90,8 @@ pub(crate) fn write_row(out: &mut Vec<u8>, row: &UsageBody) {
         maybe(row.error_code.as_deref()),
         maybe(row.error_message.as_deref()),
         row.settled_at.to_string(),
+        row.hold_id.clone().unwrap_or_default(),
+        row.hold_outcome.unwrap_or_default().to_owned(),
         maybe(extra.as_deref()),
     ]);
     out.extend_from_slice(cells.join(",").as_bytes());
