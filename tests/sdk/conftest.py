@@ -84,21 +84,15 @@ class Tenant:
         self.id = world.control("POST", "/tenants", {"name": f"SDK tenant {next(NAMES)}"})["id"]
         self.integrations = {}
         for kind, path in {"openai": "/v1", "anthropic": ""}.items():
-            made = self.control(
-                "POST",
-                "/integrations",
-                {
-                    "name": kind,
-                    "provider_type": kind,
-                    "credential": {"api_key": CANARY},
-                    "config": {"base_url": world.provider_url + path},
-                    **limits,
-                },
-            )
-            self.integrations[kind] = made["id"]
-            self.act(kind, "enable")
+            self.connect(kind, kind, {"api_key": CANARY}, {"base_url": world.provider_url + path}, **limits)
         made = self.control("POST", "/keys", {"name": "application", "role": "caller"})
         self.key, self.key_id = made["key"], made["id"]
+
+    def connect(self, name: str, kind: str, credential: dict, config: dict, **limits: int):
+        """One more integration, enabled."""
+        told = {"name": name, "provider_type": kind, "credential": credential, "config": config, **limits}
+        self.integrations[name] = self.control("POST", "/integrations", told)["id"]
+        self.act(name, "enable")
 
     def control(self, method: str, path: str, body=None):
         """A request of the operator, acting on this tenant."""
@@ -144,6 +138,11 @@ class World:
     def tenant(self, **limits: int) -> Tenant:
         """A new tenant whose integrations have these limits."""
         return Tenant(self, limits)
+
+    def billed(self) -> list:
+        """What the provider billed, newest first: model, tokens in, tokens out."""
+        lines = ask("GET", f"{self.provider_url}/__journal")
+        return [(line["model"], line["tokens_in"], line["tokens_out"]) for line in reversed(lines)]
 
     def faults(self, **faults):
         """Has the provider do these things wrong from now on."""

@@ -209,7 +209,8 @@ impl App {
     }
 
     /// The prices of a model: the integration's own, else those that its tenant has set, else those
-    /// that were set for the whole installation, else the price book's.
+    /// that were set for the whole installation, else the price book's. Each is asked for the name
+    /// that was called, and then for the model that the integration's settings say it stands for.
     #[must_use]
     pub fn prices(
         &self,
@@ -218,13 +219,15 @@ impl App {
         now: Moment,
     ) -> Option<Arc<ModelPrices>> {
         let provider = snapshot.record.provider_type;
+        let behind = snapshot.config.deployed(model);
+        let tenant = &snapshot.tenant_id;
+        let set = |name| self.directory.set_price(tenant, provider, name);
         snapshot
             .own_prices(model)
-            .or_else(|| {
-                self.directory
-                    .set_price(&snapshot.tenant_id, provider, model)
-            })
-            .or_else(|| self.prices.find(provider, model, now.wall))
+            .or_else(|| snapshot.own_prices(behind))
+            .or_else(|| set(model))
+            .or_else(|| set(behind))
+            .or_else(|| self.prices.find(provider, behind, now.wall))
     }
 
     /// Opens an integration's credential, as late as possible.

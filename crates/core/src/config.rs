@@ -24,8 +24,9 @@ pub enum OnDisconnect {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct IntegrationConfig {
-    /// Where the provider is, when not at its usual address: scheme, host and path prefix.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where the provider is, when not at its usual address: scheme, host and path prefix. It may
+    /// be written as `endpoint`, which is what some providers call it.
+    #[serde(alias = "endpoint", skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
     /// The provider's API version, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +34,7 @@ pub struct IntegrationConfig {
     /// The provider's region, where it has regions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Deployment name to model name.
+    /// Name of a deployment, or of a profile of one's own, to the name of the model that it runs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub deployments: BTreeMap<String, String>,
     /// Model name to prices of its own, in nano-dollars per million tokens.
@@ -69,6 +70,12 @@ impl IntegrationConfig {
     #[must_use]
     pub fn model<'a>(&'a self, asked: &'a str) -> &'a str {
         self.aliases.get(asked).map_or(asked, String::as_str)
+    }
+
+    /// The model that runs behind a name of the provider's: what a call is priced as.
+    #[must_use]
+    pub fn deployed<'a>(&'a self, name: &'a str) -> &'a str {
+        self.deployments.get(name).map_or(name, String::as_str)
     }
 }
 

@@ -8,11 +8,14 @@ use tollgate_vault::Secret;
 use crate::credential::{self, CredentialError};
 use crate::dialect::Dialect;
 use crate::edit::{EditedBody, Edits};
+use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::meter::UsageChunk;
 use crate::openai;
 use crate::operation::Operation;
-use crate::provider::{Description, Outbound, PrepareCall, PrepareError, Presence, Provider};
+use crate::provider::{
+    Description, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
+};
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
 /// Anthropic itself, or a server that speaks like it.
@@ -29,6 +32,7 @@ static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::Anthropic,
     title: "Anthropic",
     dialect: Dialect::Anthropic,
+    faces: &[Face::Anthropic],
     default_url: Some("https://api.anthropic.com"),
     credential: Presence::Required,
     credential_fields: &[openai::API_KEY],
@@ -104,11 +108,7 @@ impl Provider for Anthropic {
         })
     }
 
-    fn probe(
-        &self,
-        endpoint: &Endpoint,
-        credential: Option<&Secret>,
-    ) -> Result<Outbound, PrepareError> {
-        openai::probe(self, endpoint, credential)
+    fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
+        openai::probe(self, call, Face::Anthropic)
     }
 }

@@ -15,8 +15,11 @@ pub enum CredentialError {
     /// It begins like JSON, but is not the object that is expected.
     #[error("the credential must be an object with the one member `api_key`, a text")]
     Malformed,
+    /// It has neither of two members, or both.
+    #[error("the credential must be an object with one of the members {0}, a text")]
+    OneOf(&'static str),
     /// The key is empty, too long, or could not stand in a header.
-    #[error("`api_key` must be 1 to 4096 visible ASCII characters without spaces")]
+    #[error("a key or token must be 1 to 4096 visible ASCII characters without spaces")]
     ApiKey,
 }
 
@@ -40,11 +43,48 @@ pub(crate) fn api_key(secret: &Secret, scheme: &str) -> Result<HeaderValue, Cred
     } else {
         Cow::Borrowed(text)
     };
+    header(&key, scheme)
+}
+
+/// One of two kinds of credential: a key as it is, or a token that goes behind `Bearer`.
+pub(crate) enum KeyOrToken {
+    /// A key.
+    Key(HeaderValue),
+    /// A token, with its scheme.
+    Token(HeaderValue),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct AzureFields<'a> {
+    #[serde(borrow)]
+    api_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    entra_token: Option<Cow<'a, str>>,
+}
+
+/// The header value of a credential with `api_key` or `entra_token`. A bare text is a key.
+pub(crate) fn azure(secret: &Secret) -> Result<KeyOrToken, CredentialError> {
+    const NEEDED: CredentialError = CredentialError::OneOf("`api_key` and `entra_token`");
+    let text = secret.expose().trim();
+    if !text.starts_with('{') {
+        return header(text, "").map(KeyOrToken::Key);
+    }
+    // The deserializer's own words may repeat what it read.
+    let fields: AzureFields<'_> = serde_json::from_str(text).or(Err(NEEDED))?;
+    match (fields.api_key, fields.entra_token) {
+        (Some(key), None) => header(&key, "").map(KeyOrToken::Key),
+        (None, Some(token)) => header(&token, "Bearer ").map(KeyOrToken::Token),
+        _ => Err(NEEDED),
+    }
+}
+
+fn header(key: &str, scheme: &str) -> Result<HeaderValue, CredentialError> {
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
     if key.is_empty() || key.len() > API_KEY_MAX || !visible {
         return Err(CredentialError::ApiKey);
     }
-    let value = [scheme, &key].concat();
+    let value = [scheme, key].concat();
     let mut value = HeaderValue::try_from(value).or(Err(CredentialError::ApiKey))?;
     value.set_sensitive(true);
     Ok(value)

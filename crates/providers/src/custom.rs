@@ -7,9 +7,10 @@ use tollgate_vault::Secret;
 use crate::credential::{self, CredentialError};
 use crate::dialect::Dialect;
 use crate::edit::CapMember;
+use crate::face::Face;
 use crate::openai;
 use crate::provider::{
-    Description, Field, Outbound, PrepareCall, PrepareError, Presence, Provider,
+    Description, Field, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
 };
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
@@ -21,6 +22,7 @@ static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::Custom,
     title: "OpenAI-compatible",
     dialect: Dialect::OpenAi,
+    faces: &[Face::OpenAi],
     default_url: None,
     credential: Presence::Optional,
     credential_fields: &[openai::API_KEY],
@@ -60,11 +62,7 @@ impl Provider for Custom {
         openai::prepare(&DESCRIPTION, call, CapMember::MaxTokens)
     }
 
-    fn probe(
-        &self,
-        endpoint: &Endpoint,
-        credential: Option<&Secret>,
-    ) -> Result<Outbound, PrepareError> {
-        openai::probe(self, endpoint, credential)
+    fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
+        openai::probe(self, call, Face::OpenAi)
     }
 }

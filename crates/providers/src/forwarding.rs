@@ -55,7 +55,7 @@ impl Forwarded {
     }
 
     /// Adds the members of the query that go on.
-    fn push_query(&self, path: &mut String, query: &str) {
+    pub(crate) fn push_query(&self, path: &mut String, query: &str) {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:-".contains(&byte);
         let mut mark = '?';
         for member in query.split('&') {

@@ -15,10 +15,12 @@
 )]
 
 mod anthropic;
+mod azure;
 mod credential;
 mod custom;
 mod dialect;
 mod edit;
+mod face;
 mod failure;
 mod forwarding;
 mod json;
@@ -35,11 +37,13 @@ mod url;
 pub use credential::CredentialError;
 pub use dialect::{Dialect, ErrorBody};
 pub use edit::EditedBody;
+pub use face::Face;
 pub use failure::{Billed, Failure, FailureKind};
 pub use meter::{AnswerShape, End, InvalidUsage, Meter, MeterPlan, Observed, UsageChunk};
 pub use operation::{Matched, Operation};
 pub use provider::{
-    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
+    ConfigMistake, Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence,
+    ProbeCall, Provider,
 };
 pub use request::{Bounds, RequestError, RequestFacts};
 pub use url::{Endpoint, Loopback, Network, NetworkError, UrlError, UrlPolicy};

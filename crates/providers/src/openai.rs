@@ -1,8 +1,8 @@
 //! OpenAI, and what every server that speaks like it has in common.
 
 use cus_models::CusProviderType;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
 use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_vault::Secret;
@@ -10,11 +10,13 @@ use tollgate_vault::Secret;
 use crate::credential::{self, CredentialError};
 use crate::dialect::Dialect;
 use crate::edit::{CapMember, EditedBody, Edits};
+use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::meter::UsageChunk;
 use crate::operation::Operation;
 use crate::provider::{
-    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, Provider,
+    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, ProbeCall,
+    Provider,
 };
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
@@ -89,6 +91,7 @@ static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::OpenAi,
     title: "OpenAI",
     dialect: Dialect::OpenAi,
+    faces: &[Face::OpenAi],
     default_url: Some("https://api.openai.com/v1"),
     credential: Presence::Required,
     credential_fields: &[API_KEY],
@@ -96,7 +99,8 @@ static DESCRIPTION: Description = Description {
     operations: OPERATIONS,
 };
 
-static FORWARDED: Forwarded = Forwarded {
+/// What goes on of a request in this dialect.
+pub(crate) static FORWARDED: Forwarded = Forwarded {
     headers: &["openai-beta"],
     query: &[],
     version: "",
@@ -124,12 +128,8 @@ impl Provider for OpenAi {
         prepare(&DESCRIPTION, call, CapMember::MaxCompletionTokens)
     }
 
-    fn probe(
-        &self,
-        endpoint: &Endpoint,
-        credential: Option<&Secret>,
-    ) -> Result<Outbound, PrepareError> {
-        probe(self, endpoint, credential)
+    fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
+        probe(self, call, Face::OpenAi)
     }
 }
 
@@ -153,27 +153,77 @@ pub(crate) fn endpoint(
     })
 }
 
+/// What a server that speaks the dialect wants to have said in its own way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manners {
+    /// What it calls the output maximum of a chat.
+    pub(crate) chat_cap: CapMember,
+    /// Where it looks for the model.
+    pub(crate) model: ModelPlace,
+    /// Whether it can be asked for usage at the end of a stream.
+    pub(crate) stream_usage: StreamUsage,
+}
+
+/// Where a server looks for the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ModelPlace {
+    /// In the body.
+    Body,
+    /// In the path; what the body says of it is not looked at.
+    Path,
+}
+
+/// Whether a server can be asked for usage at the end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamUsage {
+    /// It can.
+    Known,
+    /// It refuses requests that ask.
+    Unknown,
+}
+
 /// The request to a server that speaks the dialect; `chat_cap` is what it calls chat's maximum.
 pub(crate) fn prepare(
     description: &Description,
     call: &PrepareCall<'_>,
     chat_cap: CapMember,
 ) -> Result<Outbound, PrepareError> {
-    if !description.operations.contains(&call.operation) {
-        return Err(PrepareError::Unserved(call.operation));
-    }
     let uri = FORWARDED.uri(call)?;
-    let mut headers = FORWARDED.headers(call)?;
+    let mut outbound = unsigned(
+        description,
+        call,
+        uri,
+        Manners {
+            chat_cap,
+            model: ModelPlace::Body,
+            stream_usage: StreamUsage::Known,
+        },
+    )?;
     match call.credential {
         Some(secret) => {
-            headers.insert(AUTHORIZATION, credential::api_key(secret, "Bearer ")?);
+            let value = credential::api_key(secret, "Bearer ")?;
+            outbound.headers.insert(AUTHORIZATION, value);
         }
         None if description.credential == Presence::Required => {
             return Err(PrepareError::NoCredential);
         }
         None => {}
     }
-    let (body, usage_chunk) = body(call, chat_cap);
+    Ok(outbound)
+}
+
+/// The request to a server that speaks the dialect, without a credential.
+pub(crate) fn unsigned(
+    description: &Description,
+    call: &PrepareCall<'_>,
+    uri: Uri,
+    manners: Manners,
+) -> Result<Outbound, PrepareError> {
+    if !description.operations.contains(&call.operation) {
+        return Err(PrepareError::Unserved(call.operation));
+    }
+    let headers = FORWARDED.headers(call)?;
+    let (body, usage_chunk) = body(call, manners);
     Ok(Outbound {
         method: call.operation.method(),
         uri,
@@ -184,16 +234,17 @@ pub(crate) fn prepare(
 }
 
 /// The body with the documented edits, and what becomes of the usage that it now asks for.
-fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk) {
+fn body(call: &PrepareCall<'_>, manners: Manners) -> (EditedBody, UsageChunk) {
     let Some((body, facts)) = call.body else {
         return (EditedBody::empty(), UsageChunk::Keep);
     };
     let mut edits = Edits::of(facts);
-    if let Some(model) = call.model {
+    if let Some(model) = call.model.filter(|_| manners.model == ModelPlace::Body) {
         edits.model(facts, model);
     }
     let mut usage_chunk = UsageChunk::Keep;
-    if facts.streams() && !facts.wants_usage() {
+    let asks = manners.stream_usage == StreamUsage::Known;
+    if asks && facts.streams() && !facts.wants_usage() {
         edits.include_usage(&facts.places);
         usage_chunk = UsageChunk::Strip;
     }
@@ -201,7 +252,7 @@ fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk)
     if call.config.hard_cap && speaks && facts.output_maximum().is_none() {
         let is_chat = call.operation == Operation::ChatCompletions;
         let member = if is_chat {
-            chat_cap
+            manners.chat_cap
         } else {
             CapMember::MaxTokens
         };
@@ -217,17 +268,19 @@ fn body(call: &PrepareCall<'_>, chat_cap: CapMember) -> (EditedBody, UsageChunk)
 /// A request for the list of models.
 pub(crate) fn probe(
     provider: &dyn Provider,
-    endpoint: &Endpoint,
-    credential: Option<&Secret>,
+    call: &ProbeCall<'_>,
+    face: Face,
 ) -> Result<Outbound, PrepareError> {
     provider.prepare(&PrepareCall {
         operation: Operation::ListModels,
+        face,
+        now: call.now,
         call_id: &CallId::generate(),
         headers: &HeaderMap::new(),
         query: None,
-        endpoint,
-        config: &IntegrationConfig::default(),
-        credential,
+        endpoint: call.endpoint,
+        config: call.config,
+        credential: call.credential,
         model: None,
         prices: None,
         body: None,

@@ -6,6 +6,7 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 
 use crate::dialect::Dialect;
+use crate::face::Face;
 
 /// One kind of request that the gateway serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -27,15 +28,30 @@ pub enum Operation {
     CountTokens,
 }
 
+/// What a deployment of Azure's can be asked for; one whose tail ends another's stands after it.
+const DEPLOYED: [Operation; 3] = [
+    Operation::ChatCompletions,
+    Operation::Completions,
+    Operation::Embeddings,
+];
+
 /// A request that the gateway serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched<'p> {
     /// What is asked for.
     pub operation: Operation,
-    /// Whose words the caller speaks, and wants to be answered in.
-    pub dialect: Dialect,
-    /// The model that the path names, decoded; only for [`Operation::GetModel`].
+    /// The family of paths that it came by.
+    pub face: Face,
+    /// The model or deployment that the path names, decoded.
     pub model: Option<Cow<'p, str>>,
+}
+
+impl Matched<'_> {
+    /// Whose words the caller speaks, and wants to be answered in.
+    #[must_use]
+    pub const fn dialect(&self) -> Dialect {
+        self.face.dialect()
+    }
 }
 
 impl Operation {
@@ -43,29 +59,58 @@ impl Operation {
     /// route. A model list is Anthropic's when the request has an `anthropic-version`.
     #[must_use]
     pub fn route<'p>(method: &Method, path: &'p str, headers: &HeaderMap) -> Option<Matched<'p>> {
-        let tail = path.strip_prefix("/v1/")?;
-        let (operation, dialect) = match (method, tail) {
-            (&Method::POST, "chat/completions") => (Self::ChatCompletions, Dialect::OpenAi),
-            (&Method::POST, "completions") => (Self::Completions, Dialect::OpenAi),
-            (&Method::POST, "embeddings") => (Self::Embeddings, Dialect::OpenAi),
-            (&Method::POST, "messages") => (Self::Messages, Dialect::Anthropic),
-            (&Method::POST, "messages/count_tokens") => (Self::CountTokens, Dialect::Anthropic),
-            (&Method::GET, "models") => (Self::ListModels, Dialect::of_models(headers)),
+        if let Some(tail) = path.strip_prefix("/v1/") {
+            let lists = tail.starts_with("models");
+            let anthropic = tail.starts_with("messages")
+                || (lists && Dialect::of_models(headers) == Dialect::Anthropic);
+            let face = if anthropic {
+                Face::Anthropic
+            } else {
+                Face::OpenAi
+            };
+            return Self::at(face, method, tail);
+        }
+        let tail = path.strip_prefix("/openai/")?;
+        if let Some(tail) = tail.strip_prefix("v1/") {
+            return Self::at(Face::AzureV1, method, tail);
+        }
+        let Some(tail) = tail.strip_prefix("deployments/") else {
+            // Only models are listed outside a deployment.
+            return Self::at(Face::AzureDeployments, method, tail)
+                .filter(|matched| !matched.operation.has_body());
+        };
+        // A deployment may be written with the integration's name and a slash before it.
+        let (deployment, operation) = DEPLOYED.into_iter().find_map(|operation| {
+            let deployment = tail.strip_suffix(operation.tail())?;
+            (method == operation.method()).then_some((deployment, operation))
+        })?;
+        Some(Matched {
+            operation,
+            face: Face::AzureDeployments,
+            model: Some(model_id(deployment)?),
+        })
+    }
+
+    /// The operation behind what follows a face's prefix.
+    fn at<'p>(face: Face, method: &Method, tail: &'p str) -> Option<Matched<'p>> {
+        let speaks_openai = face.dialect() == Dialect::OpenAi;
+        let (operation, model) = match (method, tail) {
+            (&Method::POST, "chat/completions") if speaks_openai => (Self::ChatCompletions, None),
+            (&Method::POST, "completions") if speaks_openai => (Self::Completions, None),
+            (&Method::POST, "embeddings") if speaks_openai => (Self::Embeddings, None),
+            (&Method::POST, "messages") if !speaks_openai => (Self::Messages, None),
+            (&Method::POST, "messages/count_tokens") if !speaks_openai => (Self::CountTokens, None),
+            (&Method::GET, "models") => (Self::ListModels, None),
             (&Method::GET, _) => {
                 let model = model_id(tail.strip_prefix("models/")?)?;
-                let dialect = Dialect::of_models(headers);
-                return Some(Matched {
-                    operation: Self::GetModel,
-                    dialect,
-                    model: Some(model),
-                });
+                (Self::GetModel, Some(model))
             }
             _ => return None,
         };
         Some(Matched {
             operation,
-            dialect,
-            model: None,
+            face,
+            model,
         })
     }
 
@@ -186,52 +231,42 @@ mod tests {
     fn every_served_path_has_its_operation() {
         let table = [
             (
-                Method::POST,
                 "/v1/chat/completions",
                 Operation::ChatCompletions,
-                Dialect::OpenAi,
+                Face::OpenAi,
             ),
+            ("/v1/completions", Operation::Completions, Face::OpenAi),
+            ("/v1/embeddings", Operation::Embeddings, Face::OpenAi),
+            ("/v1/messages", Operation::Messages, Face::Anthropic),
             (
-                Method::POST,
-                "/v1/completions",
-                Operation::Completions,
-                Dialect::OpenAi,
-            ),
-            (
-                Method::POST,
-                "/v1/embeddings",
-                Operation::Embeddings,
-                Dialect::OpenAi,
-            ),
-            (
-                Method::POST,
-                "/v1/messages",
-                Operation::Messages,
-                Dialect::Anthropic,
-            ),
-            (
-                Method::POST,
                 "/v1/messages/count_tokens",
                 Operation::CountTokens,
-                Dialect::Anthropic,
+                Face::Anthropic,
             ),
+            ("/v1/models", Operation::ListModels, Face::OpenAi),
             (
-                Method::GET,
-                "/v1/models",
+                "/openai/v1/chat/completions",
+                Operation::ChatCompletions,
+                Face::AzureV1,
+            ),
+            ("/openai/v1/models", Operation::ListModels, Face::AzureV1),
+            (
+                "/openai/models",
                 Operation::ListModels,
-                Dialect::OpenAi,
+                Face::AzureDeployments,
             ),
         ];
-        for (method, path, operation, dialect) in table {
+        for (path, operation, face) in table {
+            let method = operation.method();
             assert_eq!(
                 route(&method, path),
                 Some(Matched {
                     operation,
-                    dialect,
+                    face,
                     model: None
-                })
+                }),
+                "{path}"
             );
-            assert_eq!(operation.method(), method);
         }
     }
 
@@ -244,6 +279,12 @@ mod tests {
             "/v1/",
             "/",
             "",
+            "/openai/chat/completions",
+            "/openai/deployments//chat/completions",
+            "/openai/deployments/../chat/completions",
+            "/openai/deployments/d/chat/completions/",
+            "/openai/v1/messages",
+            "/openai/v1/",
         ] {
             assert_eq!(route(&Method::POST, path), None, "{path}");
         }
@@ -259,7 +300,31 @@ mod tests {
             http::HeaderValue::from_static("2023-06-01"),
         );
         let matched = Operation::route(&Method::GET, "/v1/models", &headers).unwrap();
-        assert_eq!(matched.dialect, Dialect::Anthropic);
+        assert_eq!(matched.dialect(), Dialect::Anthropic);
+        let chat = Operation::route(&Method::POST, "/v1/chat/completions", &headers).unwrap();
+        assert_eq!(chat.dialect(), Dialect::OpenAi);
+    }
+
+    #[test]
+    fn a_deployment_in_the_path_is_the_model() {
+        for (path, operation, deployment) in [
+            ("d/chat/completions", Operation::ChatCompletions, "d"),
+            ("my%20chat/completions", Operation::Completions, "my chat"),
+            (
+                "name/d-1/chat/completions",
+                Operation::ChatCompletions,
+                "name/d-1",
+            ),
+            ("d/embeddings", Operation::Embeddings, "d"),
+        ] {
+            let path = format!("/openai/deployments/{path}");
+            let matched = route(&Method::POST, &path).unwrap();
+            assert_eq!(
+                (matched.operation, matched.face),
+                (operation, Face::AzureDeployments)
+            );
+            assert_eq!(matched.model.as_deref(), Some(deployment));
+        }
     }
 
     #[test]

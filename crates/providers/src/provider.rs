@@ -4,15 +4,16 @@ use bytes::Bytes;
 use cus_models::CusProviderType;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use serde::Serialize;
-use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::health::Finding;
 use tollgate_core::price::ModelPrices;
+use tollgate_core::{CallId, Moment};
 use tollgate_vault::Secret;
 
 use crate::credential::CredentialError;
 use crate::dialect::Dialect;
 use crate::edit::EditedBody;
+use crate::face::Face;
 use crate::failure::Failure;
 use crate::meter::{AnswerShape, Meter, MeterPlan, UsageChunk};
 use crate::operation::Operation;
@@ -33,6 +34,11 @@ pub trait Provider: Sync {
         policy: &UrlPolicy,
     ) -> Result<Endpoint, UrlError>;
 
+    /// Whether the settings beside the address make sense for it.
+    fn check_config(&self, _config: &IntegrationConfig) -> Result<(), ConfigMistake> {
+        Ok(())
+    }
+
     /// Whether a credential is of the form that the provider needs.
     fn check_credential(&self, credential: &Secret) -> Result<(), CredentialError>;
 
@@ -40,11 +46,7 @@ pub trait Provider: Sync {
     fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError>;
 
     /// A free request that shows whether the provider can be reached with the credential.
-    fn probe(
-        &self,
-        endpoint: &Endpoint,
-        credential: Option<&Secret>,
-    ) -> Result<Outbound, PrepareError>;
+    fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError>;
 
     /// What looks on while an answer passes.
     fn meter(&self, operation: Operation, shape: AnswerShape, plan: MeterPlan) -> Meter {
@@ -71,6 +73,8 @@ pub struct Description {
     pub title: &'static str,
     /// How it speaks.
     pub dialect: Dialect,
+    /// The families of paths by which callers reach it.
+    pub faces: &'static [Face],
     /// Where it is, unless an integration says otherwise.
     pub default_url: Option<&'static str>,
     /// Whether an integration must have a credential.
@@ -81,6 +85,24 @@ pub struct Description {
     pub config_fields: &'static [Field],
     /// What it can be asked for.
     pub operations: &'static [Operation],
+}
+
+impl Description {
+    /// Whether callers who come by a family of paths can ask it for this.
+    #[must_use]
+    pub fn serves(&self, face: Face, operation: Operation) -> bool {
+        self.faces.contains(&face) && self.operations.contains(&operation)
+    }
+}
+
+/// A setting that makes no sense for a provider.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ConfigMistake {
+    /// The member of the settings.
+    pub member: &'static str,
+    /// What to give instead.
+    pub reason: &'static str,
 }
 
 /// One field of a form.
@@ -135,6 +157,10 @@ pub enum Presence {
 pub struct PrepareCall<'a> {
     /// What is asked for.
     pub operation: Operation,
+    /// The family of paths that the caller came by.
+    pub face: Face,
+    /// When it is sent.
+    pub now: Moment,
     /// Our id of the call.
     pub call_id: &'a CallId,
     /// The caller's headers; only named ones go on.
@@ -153,6 +179,23 @@ pub struct PrepareCall<'a> {
     pub prices: Option<&'a ModelPrices>,
     /// The caller's body, and what was read from it.
     pub body: Option<(&'a Bytes, &'a RequestFacts)>,
+}
+
+/// Everything that a free request is made from which shows whether a provider can be reached.
+#[derive(Clone, Copy)]
+#[expect(
+    missing_debug_implementations,
+    reason = "it holds a secret, which is not for printing"
+)]
+pub struct ProbeCall<'a> {
+    /// Where the provider is.
+    pub endpoint: &'a Endpoint,
+    /// The integration's settings.
+    pub config: &'a IntegrationConfig,
+    /// The provider account's secret.
+    pub credential: Option<&'a Secret>,
+    /// When it is sent.
+    pub now: Moment,
 }
 
 /// A request as it goes to a provider. Its length is the body's: no header says it yet.

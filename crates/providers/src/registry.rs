@@ -3,12 +3,13 @@
 use cus_models::CusProviderType;
 
 use crate::anthropic::Anthropic;
+use crate::azure::Azure;
 use crate::custom::Custom;
 use crate::dialect::Dialect;
 use crate::openai::OpenAi;
 use crate::provider::Provider;
 
-static ALL: [&dyn Provider; 3] = [&OpenAi, &Anthropic, &Custom];
+static ALL: [&dyn Provider; 4] = [&OpenAi, &Anthropic, &Azure, &Custom];
 
 /// Every provider that is served.
 #[must_use]

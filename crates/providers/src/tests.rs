@@ -7,13 +7,13 @@ mod urls;
 use bytes::Bytes;
 use cus_models::CusProviderType;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
+use tollgate_core::{CallId, Moment};
 use tollgate_vault::Secret;
 
 use crate::{
-    Endpoint, Operation, Outbound, PrepareCall, PrepareError, Presence, Provider, RequestFacts,
-    UrlError, UrlPolicy, UsageChunk, registry,
+    Endpoint, Face, Operation, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
+    RequestFacts, UrlError, UrlPolicy, UsageChunk, registry,
 };
 
 fn provider(provider_type: CusProviderType) -> &'static dyn Provider {
@@ -28,11 +28,20 @@ fn endpoint(provider_type: CusProviderType, url: Option<&str>) -> Result<Endpoin
     provider(provider_type).endpoint(&config, &UrlPolicy::default())
 }
 
+/// The moment of every request here.
+pub(crate) fn now() -> Moment {
+    Moment {
+        wall: "2026-01-02T03:04:05Z".parse().unwrap(),
+        steady_micros: 0,
+    }
+}
+
 /// One request, with everything that a test may want to change.
 struct Asked {
     provider_type: CusProviderType,
     url: Option<&'static str>,
     operation: Operation,
+    face: Face,
     headers: HeaderMap,
     query: Option<&'static str>,
     model: Option<&'static str>,
@@ -43,11 +52,13 @@ struct Asked {
 
 impl Asked {
     fn of(provider_type: CusProviderType, operation: Operation) -> Self {
-        let custom = provider_type == CusProviderType::Custom;
+        let description = provider(provider_type).describe();
+        let is_somewhere = description.default_url.is_some();
         Self {
             provider_type,
-            url: custom.then_some("https://llm.example.com"),
+            url: (!is_somewhere).then_some("https://llm.example.com"),
             operation,
+            face: description.faces[0],
             headers: HeaderMap::new(),
             query: None,
             model: None,
@@ -72,6 +83,8 @@ impl Asked {
             .map(|body| RequestFacts::read(self.operation, body).unwrap());
         provider(self.provider_type).prepare(&PrepareCall {
             operation: self.operation,
+            face: self.face,
+            now: now(),
             call_id: &"call-1".parse::<CallId>().unwrap(),
             headers: &self.headers,
             query: self.query,
@@ -232,6 +245,121 @@ fn anthropic_gets_its_own_headers_and_query() {
 }
 
 #[test]
+fn azure_is_asked_where_its_caller_aimed() {
+    let uri = |face, query, version: Option<&str>, operation| {
+        let asked = Asked {
+            face,
+            query,
+            model: Some("d/1"),
+            config: IntegrationConfig {
+                api_version: version.map(str::to_owned),
+                ..IntegrationConfig::default()
+            },
+            ..Asked::of(CusProviderType::AzureOpenAi, operation)
+        };
+        let uri = asked.prepare().unwrap().uri.to_string();
+        uri.strip_prefix("https://llm.example.com/openai")
+            .unwrap()
+            .to_owned()
+    };
+    let (chat, list) = (Operation::ChatCompletions, Operation::ListModels);
+    let (dated, v1, openai) = (Face::AzureDeployments, Face::AzureV1, Face::OpenAi);
+    let asked = Some("x=1&api-version=2024-10-21&y");
+    let table = [
+        (
+            (dated, asked, None, chat),
+            "/deployments/d%2F1/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            (dated, asked, Some("2025-01-01-preview"), chat),
+            "/deployments/d%2F1/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            (openai, asked, Some("2025-01-01-preview"), chat),
+            "/deployments/d%2F1/chat/completions?api-version=2025-01-01-preview",
+        ),
+        ((dated, None, None, chat), "/v1/chat/completions"),
+        ((openai, asked, None, chat), "/v1/chat/completions"),
+        (
+            (v1, Some("api-version=preview"), Some("2024-10-21"), chat),
+            "/v1/chat/completions?api-version=preview",
+        ),
+        ((dated, asked, None, list), "/models?api-version=2024-10-21"),
+        ((v1, None, None, list), "/v1/models"),
+        (
+            (dated, asked, None, Operation::GetModel),
+            "/models/d%2F1?api-version=2024-10-21",
+        ),
+        // Nothing of a caller's gets into the query but a day.
+        (
+            (dated, Some("api-version=2024-10-21%26k"), None, chat),
+            "/v1/chat/completions",
+        ),
+    ];
+    for ((face, query, version, operation), expected) in table {
+        assert_eq!(uri(face, query, version, operation), expected);
+    }
+}
+
+#[test]
+fn azure_gets_its_key_or_its_token_in_the_header_of_each() {
+    let mut asked = Asked::chat(CusProviderType::AzureOpenAi, r#"{"model":"d"}"#);
+    asked.model = Some("d");
+    let headers = asked.prepare().unwrap().headers;
+    let key = headers.get("api-key").unwrap();
+    assert!(key.is_sensitive() && key == "sk-canary");
+    assert!(headers.get("authorization").is_none());
+    asked.credential = Some(Secret::new(r#"{"entra_token":"ey-canary"}"#.to_owned()));
+    let headers = asked.prepare().unwrap().headers;
+    let token = headers.get("authorization").unwrap();
+    assert!(token.is_sensitive() && token == "Bearer ey-canary");
+    assert!(headers.get("api-key").is_none());
+    for wrong in [
+        "{}",
+        r#"{"api_key":"a","entra_token":"b"}"#,
+        r#"{"api_key":"a","other":"b"}"#,
+    ] {
+        asked.credential = Some(Secret::new(wrong.to_owned()));
+        assert!(matches!(
+            asked.prepare().unwrap_err(),
+            PrepareError::Credential(_)
+        ));
+    }
+}
+
+#[test]
+fn azures_older_versions_are_not_asked_for_what_they_refuse() {
+    let outbound = |query, body| {
+        let mut asked = Asked::chat(CusProviderType::AzureOpenAi, body);
+        asked.query = Some(query);
+        asked.model = Some("d");
+        asked.config.hard_cap = true;
+        asked.config.default_max_output_tokens = Some(9);
+        let chunk = asked.prepare().unwrap().usage_chunk;
+        (asked.sent_body(), chunk)
+    };
+    let body = r#"{"stream":true,"model":"other"}"#;
+    assert_eq!(
+        outbound("api-version=2024-06-01", body),
+        (
+            r#"{"max_tokens":9,"stream":true,"model":"other"}"#.to_owned(),
+            UsageChunk::Keep
+        )
+    );
+    assert_eq!(
+        outbound("api-version=2024-10-21", body),
+        (
+            r#"{"stream_options":{"include_usage":true},"max_completion_tokens":9,"stream":true,"model":"other"}"#
+                .to_owned(),
+            UsageChunk::Strip
+        )
+    );
+    // At `/openai/v1` the body names the deployment.
+    let (sent, _) = outbound("", r#"{"max_tokens":1,"model":"other"}"#);
+    assert_eq!(sent, r#"{"max_tokens":1,"model":"d"}"#);
+}
+
+#[test]
 fn a_models_name_stays_one_segment_of_the_path() {
     let asked = Asked {
         model: Some("meta/llama?x"),
@@ -336,9 +464,13 @@ fn a_probe_costs_nothing() {
         let description = provider.describe();
         let asked = Asked::of(description.provider_type, Operation::ListModels);
         let endpoint = endpoint(description.provider_type, asked.url).unwrap();
-        let probe = provider
-            .probe(&endpoint, asked.credential.as_ref())
-            .unwrap();
+        let call = ProbeCall {
+            endpoint: &endpoint,
+            config: &asked.config,
+            credential: asked.credential.as_ref(),
+            now: now(),
+        };
+        let probe = provider.probe(&call).unwrap();
         assert_eq!(probe.method, http::Method::GET);
         assert!(probe.uri.path().ends_with("/v1/models") && probe.body.is_empty());
         assert_eq!(provider.classify(StatusCode::OK), None);

@@ -1,4 +1,4 @@
-//! A simulated provider: the wire formats of OpenAI and Anthropic, deterministic, with faults on request.
+//! A simulated provider: the wire formats of OpenAI, Azure and Anthropic, deterministic, with faults on request.
 //!
 //! It stands where a real provider would, in tests, measurements and demonstrations, and keeps its own journal of
 //! what it billed, so that a gateway's books can be compared with it.
@@ -17,6 +17,7 @@
 
 mod answer;
 mod anthropic;
+mod azure;
 mod clock;
 mod command;
 mod exchange;

@@ -500,7 +500,7 @@ async fn providers_say_what_they_need() {
         .iter()
         .map(|one| one["provider_type"].as_str().unwrap())
         .collect();
-    assert_eq!(types, ["openai", "anthropic", "custom"]);
+    assert_eq!(types, ["openai", "anthropic", "azure_openai", "custom"]);
     assert_eq!(list["data"][0]["credential_fields"][0]["name"], "api_key");
     assert_eq!(list["data"][0]["credential_fields"][0]["kind"], "secret");
     client.world.close().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_core::health::{Cause, Finding};
-use tollgate_providers::registry;
+use tollgate_providers::{ProbeCall, registry};
 use tollgate_vault::Secret;
 
 use crate::app::App;
@@ -78,11 +78,17 @@ impl App {
             Ok(None) => return unusable("it has no address".to_owned()),
             Err(error) => return unusable(format!("its address may not be asked: {error}")),
         };
-        let outbound = match provider.probe(endpoint, credential) {
+        let begun = self.now();
+        let call = ProbeCall {
+            endpoint,
+            config: &snapshot.config,
+            credential,
+            now: begun,
+        };
+        let outbound = match provider.probe(&call) {
             Ok(outbound) => outbound,
             Err(error) => return unusable(error.to_string()),
         };
-        let begun = self.now();
         let patience = Duration::from_secs(self.probing.patience_seconds);
         let answer = self.carrier.carry(outbound, patience).await;
         let latency_ms = self.now().millis_since(begun);

@@ -46,11 +46,23 @@ impl App {
         };
         let endpoint = provider.endpoint(&config, &self.url_policy);
         endpoint.map_err(|error| invalid("config.base_url", error.to_string()))?;
+        let checked = provider.check_config(&config);
+        checked.map_err(|mistake| invalid(place_of(mistake.member), mistake.to_string()))?;
         if config.prices.values().any(is_negative) {
             let reason = "give prices of zero or more nano-dollars a million tokens".to_owned();
             return Err(invalid("config.prices", reason));
         }
         Ok(config)
+    }
+}
+
+/// Where a member of the settings stands in a request.
+fn place_of(member: &str) -> &'static str {
+    match member {
+        "api_version" => "config.api_version",
+        "region" => "config.region",
+        "deployments" => "config.deployments",
+        _ => "config.base_url",
     }
 }
 

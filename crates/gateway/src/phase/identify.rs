@@ -38,16 +38,19 @@ pub(crate) fn identify(gateway: &Gateway, head: &Parts, desk: &Desk) -> Result<C
     Ok(Caller { key })
 }
 
-/// The key in `Authorization: Bearer` or `x-api-key`; two that differ are refused.
+/// The headers beside `Authorization` that clients of one vendor or another bring their key in.
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-tollgate-key"];
+
+/// The key in `Authorization: Bearer` or one of [`KEY_HEADERS`]; two that differ are refused.
 fn presented_key(headers: &HeaderMap) -> Result<&str, Refused> {
     let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
         let text = value.to_str().ok()?;
         let (scheme, key) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
     });
-    let api_key = headers
-        .get_all("x-api-key")
+    let api_key = KEY_HEADERS
         .iter()
+        .flat_map(|name| headers.get_all(*name))
         .map(|value| value.to_str().ok());
     let mut found = None;
     for key in bearer.chain(api_key) {

@@ -37,6 +37,8 @@ pub(crate) fn prepare(
         .map_err(|error| unusable(&error))?;
     let call = PrepareCall {
         operation: route.operation,
+        face: route.face,
+        now: gateway.app.now(),
         call_id: admitted.call_id(),
         headers: &route.head.headers,
         query: route.head.uri.query(),

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
 use tollgate_core::price::ModelPrices;
-use tollgate_providers::{Dialect, Operation, Provider, RequestFacts, registry};
+use tollgate_providers::{Dialect, Face, Matched, Operation, Provider, RequestFacts, registry};
 
 use crate::answer::Desk;
 use crate::error::Refused;
@@ -25,13 +25,14 @@ const MODEL_CHARS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Aim {
     pub(crate) operation: Operation,
-    dialect: Dialect,
+    face: Face,
     model: Option<String>,
 }
 
 /// Everything that is known of a call before it is decided on.
 pub(crate) struct Route {
     pub(crate) operation: Operation,
+    pub(crate) face: Face,
     pub(crate) integration: Arc<Integration>,
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) provider: &'static dyn Provider,
@@ -59,14 +60,14 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
     let matched = Operation::route(&head.method, path, &head.headers);
     desk.dialect = matched
         .as_ref()
-        .map_or_else(|| guess(head), |matched| matched.dialect);
+        .map_or_else(|| guess(head), Matched::dialect);
     let matched = matched.ok_or_else(|| {
         let message = format!("there is no {} {path} here", head.method);
         Refused::new(StatusCode::NOT_FOUND, "unknown_path", message)
     })?;
     Ok(Aim {
         operation: matched.operation,
-        dialect: matched.dialect,
+        face: matched.face,
         model: matched.model.map(Cow::into_owned),
     })
 }
@@ -90,17 +91,21 @@ pub(crate) async fn resolve(
         let bytes = whole_body(gateway, body).await?;
         let facts =
             RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
-        facts
-            .required_model()
-            .map_err(|error| Refused::request(&error))?;
+        if aim.model.is_none() {
+            facts
+                .required_model()
+                .map_err(|error| Refused::request(&error))?;
+        }
         Some((bytes, facts))
     } else {
         None
     };
-    let asked = match &body {
-        Some((_, facts)) => facts.model().map(AsRef::as_ref),
-        None => aim.model.as_deref(),
+    // Where the path names the model, the provider does not look for it in the body.
+    let in_body = || {
+        let facts = body.as_ref().map(|(_, facts)| facts);
+        facts.and_then(RequestFacts::model).map(AsRef::as_ref)
     };
+    let asked = aim.model.as_deref().or_else(in_body);
     let named = integration_header(&head)?;
     let serves = |provider_type| {
         registry::find(provider_type).is_some_and(|provider| answers(provider, &aim))
@@ -114,7 +119,7 @@ pub(crate) async fn resolve(
         .filter(|provider| answers(*provider, &aim))
         .ok_or_else(|| not_served(&snapshot, aim.operation))?;
     let model = rest
-        .map(|rest| provider_model(rest, asked, body.as_ref(), &snapshot))
+        .map(|rest| provider_model(rest, body.as_ref(), &snapshot))
         .transpose()?;
     let now = gateway.app.now();
     let prices = model
@@ -123,6 +128,7 @@ pub(crate) async fn resolve(
         .and_then(|model| gateway.app.prices(&snapshot, model, now));
     Ok(Route {
         operation: aim.operation,
+        face: aim.face,
         integration,
         snapshot,
         provider,
@@ -134,8 +140,7 @@ pub(crate) async fn resolve(
 }
 
 fn answers(provider: &dyn Provider, aim: &Aim) -> bool {
-    let description = provider.describe();
-    description.dialect == aim.dialect && description.operations.contains(&aim.operation)
+    provider.describe().serves(aim.face, aim.operation)
 }
 
 /// Whether the price book's prices are those of the call. A faster tier, or tools that the
@@ -149,7 +154,6 @@ fn has_known_price(body: Option<&(Bytes, RequestFacts)>, snapshot: &Snapshot) ->
 /// request's own allocation is used again where nothing changes.
 fn provider_model(
     rest: &str,
-    asked: Option<&str>,
     body: Option<&(Bytes, RequestFacts)>,
     snapshot: &Snapshot,
 ) -> Result<Arc<str>, Refused> {
@@ -161,7 +165,7 @@ fn provider_model(
     }
     let unchanged = body.and_then(|(_, facts)| facts.model());
     match unchanged {
-        Some(same) if Some(model) == asked => Ok(Arc::clone(same)),
+        Some(same) if **same == *model => Ok(Arc::clone(same)),
         _ => Ok(model.into()),
     }
 }

@@ -23,6 +23,7 @@ struct Case {
     path: String,
     model: Option<String>,
     status: u16,
+    query: Option<String>,
     config: IntegrationConfig,
 }
 
@@ -33,6 +34,7 @@ impl Default for Case {
             path: String::new(),
             model: None,
             status: 200,
+            query: None,
             config: IntegrationConfig::default(),
         }
     }
@@ -115,8 +117,9 @@ impl Played {
         let method = case.method.parse().unwrap();
         let matched = Operation::route(&method, &case.path, &HeaderMap::new()).unwrap();
         let matched = Matched {
-            model: None,
-            ..matched
+            operation: matched.operation,
+            face: matched.face,
+            model: matched.model.map(|model| model.into_owned().into()),
         };
         let request = fs::read(folder.join("request.json")).map(Bytes::from).ok();
         let facts = request
@@ -135,7 +138,8 @@ impl Played {
 
     fn outbound(&self) -> Outbound {
         let config = &self.case.config;
-        let asked = self.facts.as_ref().and_then(RequestFacts::model);
+        let in_body = self.facts.as_ref().and_then(RequestFacts::model);
+        let asked = self.matched.model.as_deref().or(in_body.map(AsRef::as_ref));
         let model = self
             .case
             .model
@@ -144,9 +148,11 @@ impl Played {
         let secret = Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned());
         let prepared = self.provider.prepare(&PrepareCall {
             operation: self.matched.operation,
+            face: self.matched.face,
+            now: now(),
             call_id: &"call-1".parse::<CallId>().unwrap(),
             headers: &HeaderMap::new(),
-            query: None,
+            query: self.case.query.as_deref(),
             endpoint: &self
                 .provider
                 .endpoint(config, &UrlPolicy::default())
@@ -194,7 +200,7 @@ impl Played {
             FailureKind::CredentialRefused | FailureKind::Redirect
         );
         let body = if is_ours {
-            self.matched.dialect.error_body(&ErrorBody {
+            self.matched.dialect().error_body(&ErrorBody {
                 status: StatusCode::BAD_GATEWAY,
                 error_type: None,
                 code: failure.code(),

@@ -20,8 +20,18 @@ const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
 /// What holds for one request: the faults of the moment and the defaults of the server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {
+    pub(super) wire: Wire,
     pub(super) faults: Faults,
     pub(super) default_output_tokens: u64,
+}
+
+/// Whose variety of a wire format an answer is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// The maker's own.
+    Plain,
+    /// Azure's, which says what its content filters found.
+    Azure,
 }
 
 impl Terms {

@@ -15,8 +15,9 @@ use serde::Deserialize;
 
 use super::{
     Faults,
-    answer::{Answer, AnswerBody, Call, Refusal, Stamp, Terms},
+    answer::{Answer, AnswerBody, Call, Refusal, Stamp, Terms, Wire},
     anthropic::{self, CountTokens, Message},
+    azure::{self, Place},
     journal::Entry,
     models,
     openai::{self, chat::Chat, completions::Completion, embeddings::Embedding},
@@ -33,12 +34,16 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Face {
     OpenAi,
+    Azure,
     Anthropic,
 }
 
 impl Face {
     fn of(head: &Parts) -> Self {
         let path = head.uri.path();
+        if path.starts_with("/openai/") {
+            return Self::Azure;
+        }
         let anthropic = path == "/v1/messages"
             || path.starts_with("/v1/messages/")
             || (path.starts_with("/v1/models") && head.headers.contains_key(ANTHROPIC_VERSION));
@@ -51,7 +56,7 @@ impl Face {
 
     fn request_id_header(self) -> HeaderName {
         match self {
-            Self::OpenAi => HeaderName::from_static("x-request-id"),
+            Self::OpenAi | Self::Azure => HeaderName::from_static("x-request-id"),
             Self::Anthropic => HeaderName::from_static("request-id"),
         }
     }
@@ -80,7 +85,7 @@ pub(super) async fn exchange(
     if head.uri.path().starts_with("/__") {
         return Ok(control(&world, &head, body));
     }
-    let is_list = head.uri.path() == "/v1/models";
+    let is_list = head.uri.path().ends_with("/models");
     let face = Face::of(&head);
     let stamp = world.stamp();
     let request_id = stamp.request_id();
@@ -89,7 +94,11 @@ pub(super) async fn exchange(
         face,
         head: &head,
         stamp: &stamp,
-        terms: world.terms(),
+        terms: world.terms(if face == Face::Azure {
+            Wire::Azure
+        } else {
+            Wire::Plain
+        }),
     };
     let faults = inquiry.terms.faults;
     let decision = body.and_then(|body| inquiry.decide(&body));
@@ -133,27 +142,35 @@ struct Inquiry<'r> {
 impl Inquiry<'_> {
     fn decide(&self, body: &Bytes) -> Result<Decision, Refusal> {
         identify(self.world, self.face, &self.head.headers)?;
-        let path = self.head.uri.path();
+        let place = Place::of(self.head)?;
+        place.check(body)?;
+        let path = &*place.path;
         match (&self.head.method, path) {
             (&Method::GET, "/v1/models") => self.listed(|| {
                 Ok(match self.face {
-                    Face::OpenAi => models::openai_list(),
+                    Face::OpenAi | Face::Azure => models::openai_list(),
                     Face::Anthropic => models::anthropic_list(),
                 })
             }),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.free(|| {
                 let id = path.strip_prefix("/v1/models/").unwrap_or_default();
                 match self.face {
-                    Face::OpenAi => models::openai_model(id),
+                    Face::OpenAi | Face::Azure => models::openai_model(id),
                     Face::Anthropic => models::anthropic_model(id),
                 }
             }),
-            (&Method::POST, "/v1/chat/completions") => self.billed::<Chat<'_>>(body),
-            (&Method::POST, "/v1/completions") => self.billed::<Completion<'_>>(body),
-            (&Method::POST, "/v1/embeddings") => self.billed::<Embedding<'_>>(body),
+            (&Method::POST, "/v1/chat/completions") => {
+                self.billed::<Chat<'_>>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/completions") => {
+                self.billed::<Completion<'_>>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/embeddings") => {
+                self.billed::<Embedding<'_>>(body, place.deployment)
+            }
             (&Method::POST, "/v1/messages") => {
                 versioned(self.head)?;
-                self.billed::<Message<'_>>(body)
+                self.billed::<Message<'_>>(body, place.deployment)
             }
             (&Method::POST, "/v1/messages/count_tokens") => {
                 versioned(self.head)?;
@@ -196,8 +213,16 @@ impl Inquiry<'_> {
     }
 
     /// Answer a request that is billed: its line is in the journal before its answer begins.
-    fn billed<'a, C: Call<'a>>(&self, body: &'a Bytes) -> Result<Decision, Refusal> {
+    fn billed<'a, C: Call<'a>>(
+        &self,
+        body: &'a Bytes,
+        deployment: Option<&str>,
+    ) -> Result<Decision, Refusal> {
         let call: C = read(body)?;
+        let model = deployment.unwrap_or(call.model());
+        if model.is_empty() {
+            return Err(Refusal::request("you must provide a model parameter"));
+        }
         call.check(&self.terms)?;
         self.fail_if_told(Billed::Yes)?;
         let tokens = call.tokens(&self.terms);
@@ -206,7 +231,7 @@ impl Inquiry<'_> {
             time: self.stamp.time,
             request_id: &self.stamp.request_id(),
             client_request_id: client_request_id.and_then(|value| value.to_str().ok()),
-            model: call.model(),
+            model,
             tokens_in: tokens.input,
             tokens_out: tokens.output,
             path: self.head.uri.path(),
@@ -248,6 +273,7 @@ fn identify(world: &World, face: Face, headers: &HeaderMap) -> Result<(), Refusa
     // Anthropic's SDKs present a key in either header, by their version.
     let presented = match face {
         Face::OpenAi => bearer,
+        Face::Azure => azure::presented(headers).or(bearer),
         Face::Anthropic => text(API_KEY).or(bearer),
     };
     let refuse = |message: &str| {
@@ -256,6 +282,7 @@ fn identify(world: &World, face: Face, headers: &HeaderMap) -> Result<(), Refusa
     match presented {
         None | Some("") => refuse(match face {
             Face::OpenAi => "the request has no key: send `Authorization: Bearer` and a key",
+            Face::Azure => "the request has no key: send `api-key`, or a token as a bearer",
             Face::Anthropic => {
                 "the request has no key: send it as `x-api-key` or `Authorization: Bearer`"
             }
@@ -297,7 +324,7 @@ fn answered(answer: Answer, faults: &Faults) -> Response<AnswerBody> {
 
 fn refused(face: Face, refusal: &Refusal, request_id: &str) -> Response<AnswerBody> {
     let text = match face {
-        Face::OpenAi => openai::error(refusal),
+        Face::OpenAi | Face::Azure => openai::error(refusal),
         Face::Anthropic => anthropic::error(refusal, request_id),
     };
     let mut response = json(refusal.status, text);

@@ -6,7 +6,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::{
-    answer::{Stamp, Terms},
+    answer::{Stamp, Terms, Wire},
     clock,
     faults::{ErrorSequence, Faults},
     journal::Journal,
@@ -102,8 +102,9 @@ impl World {
         format!(r#"{{"models":{lists}}}"#)
     }
 
-    pub(super) fn terms(&self) -> Terms {
+    pub(super) fn terms(&self, wire: Wire) -> Terms {
         Terms {
+            wire,
             faults: self.faults(),
             default_output_tokens: self.default_output_tokens,
         }

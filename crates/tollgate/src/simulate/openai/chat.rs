@@ -6,17 +6,22 @@ use serde::Deserialize;
 
 use super::{StreamOptions, check_choices, check_stream_options, usage};
 use crate::simulate::{
-    answer::{Answer, Call, Events, Refusal, Stamp, Terms, Tokens, check_output},
+    answer::{Answer, Call, Events, Refusal, Stamp, Terms, Tokens, Wire, check_output},
+    azure::FILTERED,
     prompt::{Messages, Named, ToolChoice, forced_tool},
     text::{Json, pieces},
 };
 
 const MARK: &str = r#","service_tier":"default","system_fingerprint":"fp_simulated","choices":["#;
 
+const PROMPT_FILTERED: &str =
+    r#""prompt_filter_results":[{"prompt_index":0,"content_filter_results":"#;
+
 /// A chat request: the members that bear on tokens or on the shape of the answer.
 #[derive(Debug, Deserialize)]
 pub(in crate::simulate) struct Chat<'a> {
-    #[serde(borrow)]
+    /// Absent where the path names a deployment.
+    #[serde(borrow, default)]
     model: Cow<'a, str>,
     messages: Messages,
     #[serde(default)]
@@ -106,9 +111,16 @@ impl Chat<'_> {
                 }
             }
             json.raw(r#","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"#);
-            json.raw(self.finish_reason()).raw("}");
+            json.raw(self.finish_reason());
+            if terms.wire == Wire::Azure {
+                json.raw(r#","content_filter_results":"#).raw(FILTERED);
+            }
+            json.raw("}");
         }
         json.raw("]");
+        if terms.wire == Wire::Azure {
+            json.raw(",").raw(PROMPT_FILTERED).raw(FILTERED).raw("}]");
+        }
         if !terms.faults.no_usage {
             json.raw(r#","usage":"#);
             usage(&mut json, self.tokens(terms), terms);
@@ -124,6 +136,10 @@ impl Chat<'_> {
         head.raw(MARK);
         let chunks = Chunks {
             head: head.into_string(),
+            filtered: match terms.wire {
+                Wire::Azure => r#","content_filter_results":{}"#,
+                Wire::Plain => "",
+            },
             tail: if self.include_usage(terms) {
                 r#","usage":null}"#
             } else {
@@ -132,6 +148,13 @@ impl Chat<'_> {
         };
         let output = self.output(terms);
         let mut events = Events::with_capacity(32 * 1_024);
+        if terms.wire == Wire::Azure {
+            // The first chunk has no choice, as Azure's have.
+            let text = events.text();
+            text.raw(r#"data: {"choices":[],"created":0,"id":"","model":"","object":"","#);
+            text.raw(PROMPT_FILTERED).raw(FILTERED).raw("}]}");
+            events.end();
+        }
         for choice in 0..self.choices() {
             match self.tool() {
                 Some(name) => chunks.tool(&mut events, (choice, name), stamp, output),
@@ -191,6 +214,8 @@ fn tool_id(json: &mut Json, stamp: &Stamp, choice: u64) {
 /// What all chunks of a stream begin and end with.
 struct Chunks {
     head: String,
+    /// What is said of each choice beside its delta.
+    filtered: &'static str,
     tail: &'static str,
 }
 
@@ -204,6 +229,7 @@ impl Chunks {
         delta(text);
         text.raw(r#","logprobs":null,"finish_reason":"#)
             .raw(finish)
+            .raw(self.filtered)
             .raw("}]")
             .raw(self.tail);
         events.end();

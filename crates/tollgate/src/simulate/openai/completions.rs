@@ -14,7 +14,8 @@ use crate::simulate::{
 /// A completion request: the members that bear on tokens or on the shape of the answer.
 #[derive(Debug, Deserialize)]
 pub(in crate::simulate) struct Completion<'a> {
-    #[serde(borrow)]
+    /// Absent where the path names a deployment.
+    #[serde(borrow, default)]
     model: Cow<'a, str>,
     prompt: Inputs,
     #[serde(default)]

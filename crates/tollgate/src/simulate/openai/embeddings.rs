@@ -43,7 +43,8 @@ enum Encoding {
 /// An embedding request.
 #[derive(Debug, Deserialize)]
 pub(in crate::simulate) struct Embedding<'a> {
-    #[serde(borrow)]
+    /// Absent where the path names a deployment.
+    #[serde(borrow, default)]
     model: Cow<'a, str>,
     input: Inputs,
     #[serde(default)]

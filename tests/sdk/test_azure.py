@@ -1,0 +1,143 @@
+"""The official AzureOpenAI client, unchanged but for its endpoint and its key; and OpenAI's on an Azure integration."""
+
+import time
+
+import openai
+import pytest
+from conftest import CANARY
+from openai import AzureOpenAI, OpenAI
+
+MESSAGES = [{"role": "user", "content": "one two three"}]
+CALL = {"model": "my-chat", "messages": MESSAGES, "max_tokens": 5}
+VERSION = "2024-10-21"
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "description": "The weather of a city",
+        "parameters": {"type": "object", "properties": {"text": {"type": "string"}}},
+    },
+}
+
+
+@pytest.fixture
+def azure(world, tenant):
+    config = {"endpoint": world.provider_url, "deployments": {"my-chat": "gpt-4o-mini"}}
+    tenant.connect("azure", "azure_openai", {"api_key": CANARY}, config)
+    return tenant
+
+
+@pytest.fixture
+def client(world, azure):
+    with AzureOpenAI(azure_endpoint=world.url, api_key=azure.key, api_version=VERSION) as client:
+        yield client
+
+
+def booked(tenant) -> list:
+    """The rows of calls that reached the provider, as its journal has them."""
+    rows = [row for row in tenant.rows() if row["policy_result"] != "blocked"]
+    return [(row["model"], row["tokens_in"], row["tokens_out"]) for row in rows]
+
+
+def test_a_chat_is_answered_and_booked_at_the_price_of_its_model(client, azure, world):
+    raw = client.chat.completions.with_raw_response.create(**CALL)
+    answer = raw.parse()
+    assert len(answer.choices[0].message.content.split()) == 5
+    [row] = azure.rows()
+    assert (row["tokens_in"], row["tokens_out"], row["model"]) == (3, 5, "my-chat")
+    assert (row["usage_source"], row["provider"]) == ("provider", "azure_openai")
+    # $0.15 and $0.60 a million tokens.
+    assert row["cost_usd"] == raw.headers["x-tollgate-cost-usd"] == "0.000003450"
+    assert booked(azure) == world.billed()[:1]
+
+
+def test_a_stream_keeps_azures_own_chunks_and_loses_the_one_that_was_not_asked_for(client, azure, world):
+    first, *chunks = list(client.chat.completions.create(**CALL, stream=True))
+    assert first.choices == [] and first.model_extra["prompt_filter_results"]
+    assert all(chunk.choices and chunk.usage is None for chunk in chunks)
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
+    assert len(text.split()) == 5
+    *_, last = client.chat.completions.create(**CALL, stream=True, stream_options={"include_usage": True})
+    assert last.usage.completion_tokens == 5
+    assert booked(azure) == world.billed()[:2] == [("my-chat", 3, 5)] * 2
+
+
+def test_a_version_that_knows_no_usage_in_streams_is_not_asked_for_it(world, azure):
+    with AzureOpenAI(azure_endpoint=world.url, api_key=azure.key, api_version="2024-06-01") as client:
+        chunks = list(client.chat.completions.create(**CALL, stream=True))
+    assert chunks[-1].choices[0].finish_reason == "length"
+    [row] = azure.rows()
+    assert row["usage_source"] == "counted" and row["tokens_out"] >= 5
+
+
+def test_tools_embeddings_and_models(client, azure, world):
+    answer = client.chat.completions.create(**CALL, tools=[TOOL], tool_choice="required")
+    assert answer.choices[0].message.tool_calls[0].function.name == "weather"
+    vectors = client.embeddings.create(model="my-vectors", input=["one two", "three"])
+    assert len(vectors.data) == 2 and vectors.usage.prompt_tokens == 3
+    text = client.completions.create(model="my-text", prompt="one two", max_tokens=4)
+    assert text.usage.completion_tokens == 4
+    assert booked(azure) == world.billed()[:3]
+    assert "gpt-4o-mini" in [model.id for model in client.models.list()]
+    assert len(azure.rows()) == 3
+
+
+def test_a_token_in_place_of_the_key_is_the_tollgate_key_too(world, azure):
+    with AzureOpenAI(azure_endpoint=world.url, azure_ad_token=azure.key, api_version=VERSION) as client:
+        assert client.chat.completions.create(**CALL).usage.completion_tokens == 5
+
+
+def test_openais_client_asks_azure_by_either_of_its_paths(world, azure):
+    with OpenAI(base_url=f"{world.url}/openai/v1", api_key=azure.key) as client:
+        assert client.chat.completions.create(**CALL).usage.completion_tokens == 5
+    with OpenAI(base_url=f"{world.url}/v1", api_key=azure.key) as client:
+        named = {**CALL, "model": "azure/my-chat"}
+        assert client.chat.completions.create(**named).usage.completion_tokens == 5
+    assert booked(azure) == world.billed()[:2] == [("my-chat", 3, 5)] * 2
+
+
+def test_a_deployment_that_nobody_has_priced_is_refused_under_a_budget(client, azure):
+    azure.limit("azure", budget_limit_cents=100)
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        client.chat.completions.create(**{**CALL, "model": "unmapped"})
+    assert caught.value.code == "price_unknown"
+    assert client.chat.completions.create(**CALL).usage.completion_tokens == 5
+
+
+def test_errors_are_what_the_client_makes_of_them(client, azure, world):
+    with pytest.raises(openai.AuthenticationError):
+        client.with_options(api_key="wrong").chat.completions.create(**CALL)
+    world.faults(error_rate=1.0, error_status=429, retry_after_s=1)
+    with pytest.raises(openai.RateLimitError):
+        client.with_options(max_retries=0).chat.completions.create(**CALL)
+    world.no_faults()
+    world.faults(cut_after=4)
+    with pytest.raises(openai.APIError):
+        list(client.chat.completions.create(**CALL, stream=True))
+
+
+def test_a_stream_that_its_client_leaves_is_booked_as_it_was_billed(client, azure, world):
+    world.faults(chunk_interval_ms=20)
+    with client.chat.completions.create(**CALL, stream=True) as stream:
+        next(iter(stream))
+    deadline = time.monotonic() + 30
+    while not azure.rows() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert booked(azure) == world.billed()[:1] == [("my-chat", 3, 5)]
+
+
+def test_a_setting_that_cannot_be_azures_is_refused_with_its_place(azure):
+    for config, place in [
+        ({"endpoint": "https://portal.azure.com"}, "/config/base_url"),
+        ({"endpoint": "https://res.openai.azure.com", "api_version": "newest"}, "/config/api_version"),
+        ({}, "/config/base_url"),
+    ]:
+        told = {
+            "name": "mistaken",
+            "provider_type": "azure_openai",
+            "credential": {"api_key": CANARY},
+            "config": config,
+        }
+        with pytest.raises(AssertionError) as caught:
+            azure.control("POST", "/integrations", told)
+        assert " 422 " in str(caught.value) and place in str(caught.value)
