@@ -6,6 +6,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AnyOfBuilder, Array, ArrayBuilder, ObjectBuilder, Ref, SchemaType};
 
 use super::report::{self, Complaint, RecordBody, ResultBody};
 use crate::auth::Asker;
@@ -22,8 +23,26 @@ const RECORDS_MAX: usize = 100;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Asked {
     /// The calls, 1 to 100; each is read and booked for itself.
-    #[schema(value_type = Vec<RecordBody>, min_items = 1, max_items = 100)]
+    #[schema(schema_with = records)]
     records: Vec<Box<RawValue>>,
+}
+
+/// The records as they are described: a wrong one does not make the batch wrong, so that anything may stand beside those that fit.
+fn records() -> Array {
+    let anything = ObjectBuilder::new()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("Anything else is answered with `rejected`, and why."));
+    let record = AnyOfBuilder::new()
+        .item(Ref::from_schema_name(RecordBody::name()))
+        .item(anything);
+    ArrayBuilder::new()
+        .items(record)
+        .min_items(Some(1))
+        .max_items(Some(RECORDS_MAX))
+        .description(Some(
+            "The calls, 1 to 100; each is read and booked for itself.",
+        ))
+        .build()
 }
 
 /// What became of the records of a batch.
