@@ -15,6 +15,7 @@ use tollgate_providers::UrlPolicy;
 use tollgate_store::{ChangeKind, Store};
 use tollgate_vault::{KeyRing, Secret, VaultError};
 
+use crate::authority::Authority;
 use crate::books::Check;
 use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
@@ -24,11 +25,12 @@ use crate::error::AppError;
 use crate::health::{Carrier, Probing};
 use crate::idempotency::Running;
 use crate::jobs::Jobs;
-use crate::journal::{Journal, Recovery};
+use crate::journal::Journal;
 use crate::ledger::{Ledger, Writer};
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::{Fellowship, Metering};
 use crate::prices::PriceSource;
+use crate::recovery::resume;
 
 /// How long a stop waits for the store to take what is queued.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -101,23 +103,21 @@ impl App {
         operator.heartbeat(now.wall).await?;
         let (journal, recovery) = Journal::open(parts.config.journal(parts.journal_dir))?;
         let journal = Arc::new(journal);
+        let authority: Arc<dyn Authority> = Arc::new(parts.store.clone());
         let (ledger, writer) = Ledger::start(
-            parts.store.clone(),
+            Arc::clone(&authority),
             Arc::clone(&journal),
             Arc::clone(&parts.clock),
             parts.config.writing(),
         );
-        let torn_bytes = recover(&journal, &ledger, recovery)?;
-        writer.caught_up().await;
-        // Only direct holds outlive a run: the rest of what was drawn is not needed.
-        operator.give_back_all().await?;
+        let torn_bytes = resume(authority.as_ref(), &journal, &ledger, recovery).await?;
         let rows = operator.load_directory().await?;
         let sharing = match parts.store.engine_name() {
             "sqlite" => Sharing::Alone,
             _ => Sharing::Shared,
         };
         let metering = Arc::new(Metering {
-            store: parts.store.clone(),
+            authority,
             journal: Arc::clone(&journal),
             ledger: ledger.clone(),
             clock: Arc::clone(&parts.clock),
@@ -372,28 +372,4 @@ impl App {
 /// Whose prices there are, each once.
 fn owners(prices: &[(Option<TenantId>, PriceOverride)]) -> BTreeSet<Option<TenantId>> {
     prices.iter().map(|(owner, _)| owner.clone()).collect()
-}
-
-/// Sends what an earlier run left in the journal on its way to the ledger. A call that was
-/// dispatched and never finished is charged at its worst case: the provider may have billed it.
-/// Returns how many bytes were left half-written.
-fn recover(journal: &Journal, ledger: &Ledger, recovery: Recovery) -> Result<u64, AppError> {
-    let torn_bytes = recovery.torn_bytes;
-    let (finished, interrupted) = (recovery.unposted.len(), recovery.interrupted.len());
-    if finished > 0 || interrupted > 0 || torn_bytes > 0 {
-        tracing::info!(
-            finished,
-            interrupted,
-            torn_bytes,
-            "recovering calls from the journal"
-        );
-    }
-    for (receipt, entry) in recovery.unposted {
-        ledger.post(Some(receipt), entry, None);
-    }
-    for (ticket, worst) in recovery.interrupted {
-        let receipt = journal.settled(ticket, &worst)?;
-        ledger.post(Some(receipt), worst, None);
-    }
-    Ok(torn_bytes)
 }

@@ -133,7 +133,8 @@ async fn beat(app: &App) {
     let beaten = async {
         operator.heartbeat(now.wall).await?;
         let nodes = operator.living_nodes(SILENT_SECONDS).await?;
-        app.metering().fellowship.heard(nodes, now);
+        let integrations = app.directory().integrations();
+        app.metering().heard(&integrations, nodes, now);
         let long_ago = now
             .wall
             .saturating_sub(SignedDuration::from_hours(LOST_HOURS));

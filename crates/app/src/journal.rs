@@ -23,6 +23,8 @@ use std::thread::JoinHandle;
 
 use tollgate_core::usage::UsageEntry;
 
+#[cfg(test)]
+pub(crate) use self::disk::memory::Platter;
 pub use self::error::JournalError;
 
 use self::disk::Disk;
@@ -135,26 +137,44 @@ impl Journal {
     ///
     /// Fails when another process has it, when it is damaged, and when the disk refuses.
     pub fn open(config: JournalConfig) -> Result<(Self, Recovery), JournalError> {
-        let disk = Arc::new(Disk::open(config.dir.clone())?);
+        let disk = Disk::open(config.dir.clone())?;
+        let (mut journal, recovery) = Self::open_on(disk, &config)?;
+        let thread = keeper::start(&journal.keeper)
+            .map_err(|source| JournalError::io("start the thread for", config.dir, source))?;
+        journal.thread = Some(thread);
+        Ok((journal, recovery))
+    }
+
+    /// Opens what is on a disk, without the thread that does the chores.
+    fn open_on(disk: Disk, config: &JournalConfig) -> Result<(Self, Recovery), JournalError> {
+        let disk = Arc::new(disk);
         let replayed = replay::replay(&disk)?;
         let recovery = Recovery::load(&disk, &replayed)?;
         let next_call = Arc::new(AtomicU64::new(replayed.next_call));
-        let log = Log::begin(
-            Arc::clone(&disk),
-            Arc::clone(&next_call),
-            &config,
-            &replayed,
-        )?;
+        let log = Log::begin(Arc::clone(&disk), Arc::clone(&next_call), config, &replayed)?;
         let keeper = Arc::new(Keeper::new(disk, log, config.sync));
         keeper.do_chores(SyncPolicy::Always)?;
-        let thread = keeper::start(&keeper)
-            .map_err(|source| JournalError::io("start the thread for", config.dir, source))?;
         let journal = Self {
             keeper,
             next_call,
-            thread: Some(thread),
+            thread: None,
         };
         Ok((journal, recovery))
+    }
+
+    /// Opens what is on a simulated disk. Its chores are the simulation's to call.
+    #[cfg(test)]
+    pub(crate) fn simulated(
+        platter: &Platter,
+        config: &JournalConfig,
+    ) -> Result<(Self, Recovery), JournalError> {
+        Self::open_on(Disk::in_memory(platter), config)
+    }
+
+    /// What the thread does when it is called.
+    #[cfg(test)]
+    pub(crate) fn do_chores(&self, sync: SyncPolicy) -> Result<(), JournalError> {
+        self.keeper.do_chores(sync)
     }
 
     /// Opens a call, before its first byte goes to the provider. `worst` is the row that it gets

@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{CallId, Clock, TenantId};
-use tollgate_store::{AppendReport, Store, StoreError};
+use tollgate_store::{AppendReport, StoreError};
 
+use crate::authority::Authority;
 use crate::error::AppError;
 use crate::journal::{Journal, Receipt};
 
@@ -129,30 +130,49 @@ impl Ledger {
         clippy::disallowed_methods,
         reason = "the ledger's writer is one of the few places where tasks start"
     )]
-    pub fn start(
-        store: Store,
+    pub(crate) fn start(
+        authority: Arc<dyn Authority>,
         journal: Arc<Journal>,
         clock: Arc<dyn Clock>,
         config: WriterConfig,
     ) -> (Self, Writer) {
+        let (ledger, writing) =
+            Self::prepare(authority, journal, clock, config, tokio::time::sleep);
+        let task = tokio::spawn(writing);
+        (ledger.clone(), Writer { task, ledger })
+    }
+
+    /// The way into the ledger, and what writes to it for as long as somebody runs it. `pause` is
+    /// how it waits.
+    pub(crate) fn prepare<P, W>(
+        authority: Arc<dyn Authority>,
+        journal: Arc<Journal>,
+        clock: Arc<dyn Clock>,
+        config: WriterConfig,
+        pause: P,
+    ) -> (Self, impl Future<Output = ()> + Send + use<P, W>)
+    where
+        P: Fn(Duration) -> W + Send + Sync,
+        W: Future<Output = ()> + Send,
+    {
         let (queue, postings) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared::default());
         let (progress, posted) = watch::channel(0);
         let books = Books {
-            store,
+            authority,
             journal,
             clock,
             config,
             shared: Arc::clone(&shared),
             progress,
+            pause,
         };
-        let task = tokio::spawn(books.keep(postings));
         let ledger = Self {
             queue,
             posted,
             shared,
         };
-        (ledger.clone(), Writer { task, ledger })
+        (ledger, books.keep(postings))
     }
 
     /// Sends a finished call on its way. It is in the journal under `receipt`; without one the
@@ -241,16 +261,22 @@ impl Writer {
 }
 
 /// What the writer works with.
-struct Books {
-    store: Store,
+struct Books<P> {
+    authority: Arc<dyn Authority>,
     journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     config: WriterConfig,
     shared: Arc<Shared>,
     progress: watch::Sender<u64>,
+    /// How it waits.
+    pause: P,
 }
 
-impl Books {
+impl<P, W> Books<P>
+where
+    P: Fn(Duration) -> W + Send + Sync,
+    W: Future<Output = ()> + Send,
+{
     async fn keep(self, mut postings: mpsc::UnboundedReceiver<Posting>) {
         let mut batch = Vec::with_capacity(self.config.batch_rows);
         let gather = Duration::from_millis(self.config.gather_ms);
@@ -259,7 +285,7 @@ impl Books {
                 return;
             }
             if batch.len() < self.config.batch_rows && self.config.gather_ms > 0 {
-                tokio::time::sleep(gather).await;
+                (self.pause)(gather).await;
                 let room = self.config.batch_rows.saturating_sub(batch.len());
                 let more = std::iter::from_fn(|| postings.try_recv().ok());
                 batch.extend(more.take(room));
@@ -280,7 +306,7 @@ impl Books {
         while let Err(error) = self.append(&entries).await {
             self.shared.failures.fetch_add(1, Ordering::SeqCst);
             tracing::warn!(%error, rows, wait_ms, "the ledger does not take a batch; trying again");
-            tokio::time::sleep(Duration::from_millis(wait_ms)).await;
+            (self.pause)(Duration::from_millis(wait_ms)).await;
             wait_ms = wait_ms.saturating_mul(2).min(RETRY_MS_MOST);
         }
         drop(claims);
@@ -296,8 +322,8 @@ impl Books {
     }
 
     async fn append(&self, entries: &[UsageEntry]) -> Result<(), StoreError> {
-        let operator = self.store.operator();
-        let report = operator.append(entries, self.clock.now().wall).await?;
+        let now = self.clock.now().wall;
+        let report = self.authority.append(entries, now).await?;
         self.note(&report);
         if report.reported.is_empty() {
             return Ok(());
@@ -312,7 +338,7 @@ impl Books {
             .filter(is_reported)
             .filter_map(under_another_id)
             .collect();
-        let report = operator.append(&beside, self.clock.now().wall).await?;
+        let report = self.authority.append(&beside, now).await?;
         self.note(&report);
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod audit;
+mod authority;
 pub mod books;
 pub mod config;
 pub mod context;
@@ -24,8 +25,11 @@ pub mod metering;
 mod naming;
 pub mod nodes;
 pub mod prices;
+mod recovery;
 pub mod revision;
 pub mod rules;
+#[cfg(test)]
+mod simulation;
 pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

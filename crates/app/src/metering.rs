@@ -18,8 +18,9 @@ use tollgate_core::price::ModelPrices;
 use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::verdict::Refusal;
 use tollgate_core::{AgentId, CallId, Clock, Moment, Nanos, SessionId};
-use tollgate_store::{Store, StoreError};
+use tollgate_store::StoreError;
 
+use crate::authority::Authority;
 use crate::directory::Integration;
 use crate::journal::Journal;
 use crate::ledger::{Claim, Ledger};
@@ -67,7 +68,7 @@ pub enum NotAdmitted {
 /// Admission and settlement, over the gates of the directory.
 #[derive(Debug)]
 pub struct Metering {
-    pub(crate) store: Store,
+    pub(crate) authority: Arc<dyn Authority>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) ledger: Ledger,
     pub(crate) clock: Arc<dyn Clock>,
@@ -78,6 +79,20 @@ pub struct Metering {
 }
 
 impl Metering {
+    /// Takes in that the store has heard of this node, and that so many nodes live.
+    ///
+    /// Where it had not for long, the others may have taken this node for lost and use what it had
+    /// drawn: then nothing of that is handed out any more, and the next call draws anew.
+    pub(crate) fn heard(&self, integrations: &[Arc<Integration>], nodes: u32, now: Moment) {
+        if self.fellowship.is_forgotten(now) {
+            for integration in integrations {
+                // What the store still counts as drawn comes back with the next draw.
+                drop(integration.gate.lock().take_spare(0, now));
+            }
+        }
+        self.fellowship.heard(nodes, now);
+    }
+
     /// Decides on a call and holds its worst case on every limit that applies, all or nothing.
     ///
     /// Touches no database while this node's allowance lasts; otherwise it draws first.
@@ -148,7 +163,7 @@ impl Metering {
         let tenant = &integration.tenant_id;
         let taken = || NotAdmitted::CallIdTaken(call_id.clone());
         let claim = self.ledger.claim(tenant, call_id).ok_or_else(taken)?;
-        match self.store.operator().is_call_known(tenant, call_id).await {
+        match self.authority.is_call_known(tenant, call_id).await {
             Ok(false) => Ok(claim),
             Ok(true) => Err(taken()),
             Err(error) => {
@@ -183,8 +198,7 @@ impl Metering {
         }
         let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
         let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::UNIX_EPOCH);
-        let operator = self.store.operator();
-        operator.recent_calls(integration.id, since).await
+        self.authority.recent_calls(integration.id, since).await
     }
 
     fn refuse(

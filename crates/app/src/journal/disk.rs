@@ -1,10 +1,16 @@
 //! The journal's folder: the only place where it touches files.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::PathBuf;
-use std::{fs, io};
+mod medium;
+#[cfg(test)]
+pub(super) mod memory;
 
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::PathBuf;
+
+use self::medium::Medium;
+pub(super) use self::medium::SegmentFile;
 use super::error::JournalError;
 
 const LOCK_NAME: &str = "journal.lock";
@@ -13,10 +19,9 @@ const LOCK_NAME: &str = "journal.lock";
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
-    /// For syncing the folder after a segment was made or removed.
-    handle: File,
+    medium: Medium,
     /// Holds the lock: the system frees it when the process ends, however it ends.
-    _lock: File,
+    _lock: Option<File>,
     #[cfg(test)]
     pub(super) faults: faults::Faults,
 }
@@ -48,11 +53,22 @@ impl Disk {
         let handle = File::open(&folder).map_err(fail("open the folder"))?;
         Ok(Self {
             folder,
-            handle,
-            _lock: lock,
+            medium: Medium::Folder(handle),
+            _lock: Some(lock),
             #[cfg(test)]
             faults: faults::Faults::default(),
         })
+    }
+
+    /// The disk of a simulation.
+    #[cfg(test)]
+    pub(super) fn in_memory(platter: &memory::Platter) -> Self {
+        Self {
+            folder: PathBuf::from("simulated"),
+            medium: Medium::Memory(platter.clone()),
+            _lock: None,
+            faults: faults::Faults::default(),
+        }
     }
 
     /// Where the segment of that number is.
@@ -64,17 +80,16 @@ impl Disk {
     pub(super) fn segments(&self) -> Result<Vec<u64>, JournalError> {
         let fail = |source| JournalError::io("list the folder", self.folder.clone(), source);
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.folder).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            let name = entry.file_name();
+        for name in self.medium.list(&self.folder).map_err(fail)? {
             let digits = name
                 .to_str()
                 .and_then(|name| name.strip_prefix("journal-")?.strip_suffix(".seg"));
             let Some(digits) = digits else { continue };
             let number = u64::from_str_radix(digits, 16).ok();
-            let number = number.filter(|number| self.path(*number) == entry.path());
-            numbers.push(number.ok_or_else(|| JournalError::Corrupt {
-                file: entry.path(),
+            let path = self.folder.join(&name);
+            let number = number.filter(|number| self.path(*number) == path);
+            numbers.push(number.ok_or(JournalError::Corrupt {
+                file: path,
                 offset: 0,
                 what: "its name is not that of a segment",
             })?);
@@ -84,18 +99,15 @@ impl Disk {
     }
 
     /// Makes a segment that begins with `header`; one of that number that never was finished is replaced.
-    pub(super) fn create(&self, segment: u64, header: &[u8]) -> Result<File, JournalError> {
+    pub(super) fn create(&self, segment: u64, header: &[u8]) -> Result<SegmentFile, JournalError> {
         let path = self.path(segment);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&path)
+        let file = self
+            .medium
+            .create(&path)
             .map_err(|source| JournalError::io("make", path.clone(), source))?;
         if let Err(error) = self.write(&file, segment, header, 0) {
             // Best effort: what stays is replaced by the next try, or cut off by the next start.
-            drop(fs::remove_file(&path));
+            drop(self.medium.remove(&path));
             return Err(error);
         }
         Ok(file)
@@ -104,7 +116,7 @@ impl Disk {
     /// Writes all of `bytes` at `offset`, or fails and may leave a part of them.
     pub(super) fn write(
         &self,
-        file: &File,
+        file: &SegmentFile,
         segment: u64,
         bytes: &[u8],
         offset: u64,
@@ -117,30 +129,34 @@ impl Disk {
     }
 
     /// Cuts a segment off at `length`.
-    pub(super) fn cut(&self, file: &File, segment: u64, length: u64) -> Result<(), JournalError> {
+    pub(super) fn cut(
+        &self,
+        file: &SegmentFile,
+        segment: u64,
+        length: u64,
+    ) -> Result<(), JournalError> {
         file.set_len(length)
             .map_err(|source| JournalError::io("cut", self.path(segment), source))
     }
 
     /// Opens a segment that is there, for reading and cutting.
-    pub(super) fn open_segment(&self, segment: u64) -> Result<File, JournalError> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path(segment))
+    pub(super) fn open_segment(&self, segment: u64) -> Result<SegmentFile, JournalError> {
+        self.medium
+            .open(&self.path(segment))
             .map_err(|source| JournalError::io("open", self.path(segment), source))
     }
 
     /// The whole content of a segment.
     pub(super) fn read(&self, segment: u64) -> Result<Vec<u8>, JournalError> {
-        fs::read(self.path(segment))
+        self.medium
+            .read(&self.path(segment))
             .map_err(|source| JournalError::io("read", self.path(segment), source))
     }
 
     /// Fills `buffer` from a segment, beginning at `offset`.
     pub(super) fn read_at(
         &self,
-        file: &File,
+        file: &SegmentFile,
         segment: u64,
         buffer: &mut [u8],
         offset: u64,
@@ -150,7 +166,7 @@ impl Disk {
     }
 
     /// Returns when the segment's content and length are on the disk.
-    pub(super) fn sync(&self, file: &File, segment: u64) -> Result<(), JournalError> {
+    pub(super) fn sync(&self, file: &SegmentFile, segment: u64) -> Result<(), JournalError> {
         #[cfg(test)]
         let synced = self.faults.sync(file);
         #[cfg(not(test))]
@@ -160,14 +176,14 @@ impl Disk {
 
     /// Returns when the list of the folder's files is on the disk.
     pub(super) fn sync_folder(&self) -> Result<(), JournalError> {
-        self.handle
-            .sync_all()
+        self.medium
+            .sync_list()
             .map_err(|source| JournalError::io("sync the folder", self.folder.clone(), source))
     }
 
     /// Removes a segment; one that is gone is no error.
     pub(super) fn remove(&self, segment: u64) -> Result<(), JournalError> {
-        match fs::remove_file(self.path(segment)) {
+        match self.medium.remove(&self.path(segment)) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 Err(JournalError::io("remove", self.path(segment), source))
             }
@@ -179,10 +195,10 @@ impl Disk {
 /// A disk that fails on command: the faults that a test cannot cause otherwise.
 #[cfg(test)]
 pub(super) mod faults {
-    use std::fs::File;
     use std::io;
-    use std::os::unix::fs::FileExt;
     use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+    use super::SegmentFile;
 
     #[derive(Debug)]
     pub(in super::super) struct Faults {
@@ -205,7 +221,12 @@ pub(super) mod faults {
     }
 
     impl Faults {
-        pub(super) fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        pub(super) fn write(
+            &self,
+            file: &SegmentFile,
+            bytes: &[u8],
+            offset: u64,
+        ) -> io::Result<()> {
             let room = self.room.load(Ordering::SeqCst);
             let fitting = bytes.len().min(room);
             file.write_all_at(&bytes[..fitting], offset)?;
@@ -218,7 +239,7 @@ pub(super) mod faults {
             Ok(())
         }
 
-        pub(super) fn sync(&self, file: &File) -> io::Result<()> {
+        pub(super) fn sync(&self, file: &SegmentFile) -> io::Result<()> {
             self.syncs.fetch_add(1, Ordering::SeqCst);
             if self.no_sync.load(Ordering::SeqCst) {
                 return Err(io::Error::other("input/output error"));

@@ -8,12 +8,11 @@
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::JournalConfig;
-use super::disk::Disk;
+use super::disk::{Disk, SegmentFile};
 use super::error::JournalError;
 use super::frame::{FORMAT, HEADER_BYTES, Header};
 use super::replay::Replayed;
@@ -38,7 +37,7 @@ pub(super) struct Live {
 #[derive(Debug, Clone)]
 enum Keeping {
     /// Some of it may be in memory only.
-    Written(Arc<File>),
+    Written(Arc<SegmentFile>),
     /// It is on the disk, and no record says so yet.
     Synced,
     /// A later record says that it is on the disk, and how long it is.
@@ -90,7 +89,7 @@ pub(super) struct Log {
     /// Oldest first, without a gap, all before `active`.
     closed: VecDeque<Segment>,
     active: Segment,
-    active_file: Arc<File>,
+    active_file: Arc<SegmentFile>,
     /// A failed write may have left bytes behind the last frame.
     untrimmed: bool,
     live: HashMap<u64, Live>,
@@ -307,7 +306,7 @@ fn create(
     disk: &Disk,
     number: u64,
     next_call: &AtomicU64,
-) -> Result<(Segment, Arc<File>), JournalError> {
+) -> Result<(Segment, Arc<SegmentFile>), JournalError> {
     let header = Header {
         format: FORMAT,
         segment: number,

@@ -114,7 +114,7 @@ impl Metering {
             limits,
             share: self.fellowship.share(),
         };
-        let grant = self.store.operator().draw(&ask).await?;
+        let grant = self.authority.draw(&ask).await?;
         let recent = self.recent_calls(integration, now).await?;
         let mut gate = integration.gate.lock();
         gate.grant(&grant);
@@ -136,7 +136,7 @@ impl Metering {
             return Ok(Brought::Enough);
         };
         let draw = self.permit_draw(integration, rpm, ask);
-        let grant = self.store.operator().draw_permits(&draw).await?;
+        let grant = self.authority.draw_permits(&draw).await?;
         integration.gate.lock().grant_permits(&grant, asked);
         Ok(if grant.calls > 0 {
             Brought::Enough
@@ -166,9 +166,8 @@ impl Metering {
             let mut gate = integration.gate.lock();
             (gate.take_spare(idle_micros, asked), gate.limits().rate_rpm)
         };
-        let operator = self.store.operator();
         for draw in &spare.draws {
-            match operator.give_back(integration.id, draw).await {
+            match self.authority.give_back(integration.id, draw).await {
                 Ok(grant) => integration.gate.lock().grant(&grant),
                 Err(error) => {
                     tracing::warn!(%error, integration = %integration.id, "an allowance cannot be given back");
@@ -180,10 +179,8 @@ impl Metering {
                 unused: spare.permits,
                 ..PermitAsk::default()
             };
-            match operator
-                .draw_permits(&self.permit_draw(integration, rpm, ask))
-                .await
-            {
+            let draw = self.permit_draw(integration, rpm, ask);
+            match self.authority.draw_permits(&draw).await {
                 Ok(grant) => integration.gate.lock().grant_permits(&grant, asked),
                 Err(error) => {
                     tracing::warn!(%error, integration = %integration.id, "permits cannot be given back");

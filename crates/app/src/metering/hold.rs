@@ -154,6 +154,18 @@ impl Hold {
         &self.terms.warnings
     }
 
+    /// What is held.
+    #[cfg(test)]
+    pub(crate) const fn amount(&self) -> &HoldAmount {
+        &self.terms.amount
+    }
+
+    /// The integration that it is on.
+    #[cfg(test)]
+    pub(crate) fn integration_id(&self) -> tollgate_core::IntegrationId {
+        self.integration.id
+    }
+
     /// The part that goes along with the request.
     #[must_use]
     pub fn dispatch(&self) -> Arc<Dispatch> {
@@ -208,15 +220,13 @@ impl Hold {
             cost: entry.cost,
             tokens: i64::try_from(entry.tokens.total()).unwrap_or(i64::MAX),
         };
-        self.integration
-            .gate
-            .lock()
-            .settle(&self.terms.amount, &actual);
         let settled = Settled {
             cost: entry.cost,
             tokens: entry.tokens,
             source: entry.source,
         };
+        // The journal first: what the gate has free again may be used at once, and must not be
+        // charged after all when the process is killed between the two.
         let receipt = match self.metering.journal.settled(ticket, &entry) {
             Ok(receipt) => Some(receipt),
             Err(error) => {
@@ -224,6 +234,10 @@ impl Hold {
                 None
             }
         };
+        self.integration
+            .gate
+            .lock()
+            .settle(&self.terms.amount, &actual);
         let claim = self.terms.claim.take();
         self.metering.ledger.post(receipt, entry, claim);
         settled

@@ -61,13 +61,15 @@ impl Metering {
         now: Moment,
     ) -> Result<Prospect, StoreError> {
         let (account, _) = gate.snapshot(now);
-        let store = self.store.tenant(&integration.tenant_id);
-        let prospect = store.prospect(integration.id, account.period, *gate.limits());
+        let (tenant, id) = (&integration.tenant_id, integration.id);
+        let prospect = self
+            .authority
+            .prospect(tenant, id, account.period, *gate.limits());
         let prospect = prospect.await?;
         let recent = self.recent_calls(integration, now).await?;
         remember(gate, recent, now);
         if let (Sharing::Shared, Some(rpm)) = (self.fellowship.sharing(), gate.limits().rate_rpm) {
-            let permits = store.permit_prospect(integration.id, rpm).await?;
+            let permits = self.authority.permit_prospect(tenant, id, rpm).await?;
             gate.grant_permits(&permits, now);
         }
         Ok(prospect)

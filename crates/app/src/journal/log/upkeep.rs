@@ -1,9 +1,9 @@
 //! The upkeep of a log: what is synced, sealed, written again, carried and removed.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use super::{Keeping, Live, Log};
+use crate::journal::disk::SegmentFile;
 use crate::journal::error::JournalError;
 use crate::journal::frame::{Frame, Kind, with_frame};
 
@@ -16,16 +16,16 @@ pub(in crate::journal) struct SyncBatch {
     /// Every append up to this one.
     pub(in crate::journal) upto: u64,
     /// The segment that is written to, and goes on growing.
-    pub(in crate::journal) active: (u64, Arc<File>),
+    pub(in crate::journal) active: (u64, Arc<SegmentFile>),
     /// Closed segments that may be in memory only.
-    pub(in crate::journal) closed: Vec<(u64, Arc<File>)>,
+    pub(in crate::journal) closed: Vec<(u64, Arc<SegmentFile>)>,
     /// Whether a segment was made since the folder was synced.
     pub(in crate::journal) folder: bool,
 }
 
 impl SyncBatch {
     /// Everything that has to be synced.
-    pub(in crate::journal) fn files(&self) -> impl Iterator<Item = &(u64, Arc<File>)> {
+    pub(in crate::journal) fn files(&self) -> impl Iterator<Item = &(u64, Arc<SegmentFile>)> {
         self.closed.iter().chain([&self.active])
     }
 }
