@@ -32,6 +32,18 @@ pub(crate) fn library() -> Option<PathBuf> {
     FOLDERS.into_iter().find_map(below)
 }
 
+/// What a program's environment needs for a wall clock that is so many seconds ahead, or behind, for good.
+pub(crate) fn ahead(library: &Path, seconds: i64) -> Vec<(String, String)> {
+    let pairs = [
+        ("LD_PRELOAD", library.to_str().unwrap().to_owned()),
+        ("FAKETIME", format!("{seconds:+}")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("FAKETIME_DISABLE_SHM", "1".to_owned()),
+    ];
+    let named = |(name, value): (&str, String)| (name.to_owned(), value);
+    pairs.map(named).to_vec()
+}
+
 impl WallClock {
     /// A clock that is right, as a file says.
     pub(crate) fn right(library: PathBuf, offset: PathBuf) -> Self {

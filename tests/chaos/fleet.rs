@@ -57,6 +57,63 @@ struct Seat {
     starts: usize,
 }
 
+/// How many nodes there are, and what stands between them and the world.
+#[derive(Debug, Clone)]
+pub(crate) struct Shape {
+    /// How many.
+    pub(crate) nodes: usize,
+    /// Where their data directories are.
+    pub(crate) disks: disk::Kind,
+    /// How they reach the store.
+    pub(crate) wires: Wiring,
+    /// What shows them the time.
+    pub(crate) clocks: Clocks,
+    /// What is in each one's environment; nothing beyond the list's end.
+    pub(crate) own_env: Vec<Vec<(String, String)>>,
+}
+
+/// How nodes reach the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wiring {
+    /// As in earnest.
+    Direct,
+    /// By a wire of each node's own, which can be cut.
+    Own,
+}
+
+/// What shows nodes the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clocks {
+    /// The machine's clock.
+    Machine,
+    /// A clock of each node's own, which can be set, where the library for it is installed.
+    Own,
+}
+
+impl Shape {
+    /// Nodes as one runs them in earnest.
+    pub(crate) const fn plain(nodes: usize) -> Self {
+        Self {
+            nodes,
+            disks: disk::Kind::Shared,
+            wires: Wiring::Direct,
+            clocks: Clocks::Machine,
+            own_env: Vec::new(),
+        }
+    }
+
+    /// Nodes that everything can be done to.
+    pub(crate) fn fragile(nodes: usize) -> Self {
+        Self {
+            nodes,
+            disks: disk::kind(),
+            wires: Wiring::Own,
+            clocks: Clocks::Own,
+            own_env: Vec::new(),
+        }
+    }
+}
+
 /// All nodes.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -73,13 +130,13 @@ impl Fleet {
     /// Makes the data directories and starts a node on each.
     pub(crate) async fn start(
         folder: &Path,
-        (count, disks): (usize, disk::Kind),
+        shape: &Shape,
         cluster: Option<&Cluster>,
         tally: Arc<Tally>,
     ) -> Self {
         let mut nodes = Vec::new();
-        for index in 0..count {
-            nodes.push(Arc::new(Node::new(folder, index, disks, cluster)));
+        for index in 0..shape.nodes {
+            nodes.push(Arc::new(Node::new(folder, index, shape, cluster)));
         }
         let first = &nodes[0];
         let data_dir = first.data_dir();
@@ -171,11 +228,12 @@ impl Fleet {
 }
 
 impl Node {
-    fn new(folder: &Path, index: usize, disk: disk::Kind, cluster: Option<&Cluster>) -> Self {
+    fn new(folder: &Path, index: usize, shape: &Shape, cluster: Option<&Cluster>) -> Self {
         let own = folder.join(format!("node-{index}"));
         std::fs::create_dir(&own).unwrap();
-        let disk = (disk == disk::Kind::Own).then(|| Disk::mount(&own));
-        let wire = cluster
+        let disk = (shape.disks == disk::Kind::Own).then(|| Disk::mount(&own));
+        let wired = cluster.filter(|_| shape.wires == Wiring::Own);
+        let wire = wired
             .map(|cluster| Wire::listen(folder.join(format!("wire-{index}")), &cluster.folder));
         let key_file = folder.join("node-0/data/master.key");
         let mut env = vec![
@@ -189,15 +247,17 @@ impl Node {
             ),
         ];
         let offset = folder.join(format!("clock-{index}"));
-        let clock = clock::library().map(|library| WallClock::right(library, offset));
+        let library = clock::library().filter(|_| shape.clocks == Clocks::Own);
+        let clock = library.map(|library| WallClock::right(library, offset));
         env.extend(clock.iter().flat_map(WallClock::environment));
-        if let (Some(cluster), Some(wire)) = (cluster, &wire) {
-            let url = cluster.url.replace(
-                cluster.folder.to_str().unwrap(),
-                wire.folder.to_str().unwrap(),
-            );
+        if let Some(cluster) = cluster {
+            let folder = wire.as_ref().map_or(&cluster.folder, |wire| &wire.folder);
+            let url = cluster
+                .url
+                .replace(cluster.folder.to_str().unwrap(), folder.to_str().unwrap());
             env.push(("TOLLGATE__STORE__URL".to_owned(), url));
         }
+        env.extend(shape.own_env.get(index).into_iter().flatten().cloned());
         Self {
             index,
             wire,

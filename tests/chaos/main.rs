@@ -12,6 +12,7 @@ mod disk;
 mod fleet;
 mod load;
 mod oracle;
+mod proof;
 mod random;
 mod report;
 mod run;
@@ -27,13 +28,17 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use self::proof::Proof;
 use self::report::Report;
 use self::schedule::Fault;
 
 /// Runs several nodes under load, does them harm, and compares the ledger with what the provider billed.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "chaos")]
+#[command(name = "chaos", args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    /// One promise that is tried by itself
+    #[command(subcommand)]
+    proof: Option<Proof>,
     /// Minutes of faults; fractions are fine
     #[arg(long, value_name = "N", default_value_t = 5.0)]
     minutes: f64,
@@ -122,12 +127,25 @@ fn main() -> ExitCode {
     if options.engine == Engine::Sqlite {
         options.nodes = 1;
     }
-    options.seed.get_or_insert_with(fresh_seed);
-    report::say(&format!("chaos: seed {}", options.seed()));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
+    if let Some(proof) = options.proof.take() {
+        let kept = runtime.block_on(async {
+            tokio::select! {
+                kept = proof.run() => Some(kept),
+                _ = tokio::signal::ctrl_c() => None,
+            }
+        });
+        return match kept {
+            Some(true) => ExitCode::SUCCESS,
+            Some(false) => ExitCode::FAILURE,
+            None => ExitCode::from(130),
+        };
+    }
+    options.seed.get_or_insert_with(fresh_seed);
+    report::say(&format!("chaos: seed {}", options.seed()));
     let report = runtime.block_on(async {
         tokio::select! {
             report = run::run(options) => Some(report),

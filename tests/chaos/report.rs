@@ -124,10 +124,11 @@ pub(crate) fn say(text: &str) {
     eprintln!("{text}");
 }
 
+/// Prints a line of the summary.
 #[expect(
     clippy::print_stdout,
     reason = "the summary is what this program is run for"
 )]
-fn print(text: &str) {
+pub(crate) fn print(text: &str) {
     println!("{text}");
 }

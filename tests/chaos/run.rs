@@ -8,13 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tollgate_tests::{Cluster, Control, Durability, Simulator, Tables};
 
-use crate::fleet::{Fleet, Node};
+use crate::fleet::{Fleet, Node, Shape};
 use crate::load::{Failure, Load, Target};
 use crate::oracle::{News, Oracle, Span, whole_ledger};
 use crate::report::{Report, say};
 use crate::schedule::{Fault, Schedule};
 use crate::tally::{Broken, Tally};
-use crate::{Engine, Options, disk};
+use crate::{Engine, Options};
 
 /// Everything has to be idle, and every row in the ledger, after so long.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -127,9 +127,9 @@ impl Stage {
         let simulator = Simulator::start(folder, &latency).await;
         let is_shared = options.engine == Engine::Postgres;
         let cluster = is_shared.then(|| Arc::new(Cluster::start(Durability::Full)));
-        let shape = (options.nodes, disk::kind());
+        let shape = Shape::fragile(options.nodes);
         let tally = Arc::clone(&story.tally);
-        let fleet = Arc::new(Fleet::start(folder, shape, cluster.as_deref(), tally).await);
+        let fleet = Arc::new(Fleet::start(folder, &shape, cluster.as_deref(), tally).await);
         let load = Arc::new(Load::new(Arc::clone(&fleet), Arc::clone(&story.broken)));
         *story.clients.lock().unwrap() = Some(Arc::clone(&load));
         let mut stage = Self {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -40,6 +40,8 @@ struct State {
     to_swallow: AtomicU32,
     swallowed: AtomicU64,
     broken: AtomicU64,
+    /// Whether what the server says unasked is lost.
+    is_mute: AtomicBool,
 }
 
 impl Wire {
@@ -55,6 +57,7 @@ impl Wire {
             to_swallow: AtomicU32::new(0),
             swallowed: AtomicU64::new(0),
             broken: AtomicU64::new(0),
+            is_mute: AtomicBool::new(false),
         });
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&state)));
@@ -83,6 +86,11 @@ impl Wire {
     /// Holds back every piece that the server sends for so long.
     pub(crate) fn delay(&self, delay_ms: u64) {
         self.state.delay_ms.store(delay_ms, Ordering::SeqCst);
+    }
+
+    /// Loses every notification from now on, and breaks nothing.
+    pub(crate) fn mute(&self) {
+        self.state.is_mute.store(true, Ordering::SeqCst);
     }
 
     /// Swallows the next replies to COMMIT, each with its connection.
@@ -153,6 +161,9 @@ async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State) 
         if state.swallows(piece) {
             return;
         }
+        if state.is_mute.load(Ordering::SeqCst) && is_notification(piece) {
+            continue;
+        }
         let delay_ms = state.delay_ms.load(Ordering::SeqCst);
         if delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(delay_ms)).await;
@@ -162,6 +173,21 @@ async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State) 
             return;
         }
     }
+}
+
+/// Whether a piece is notifications and nothing else, as a connection gets them that waits for some: messages of kind A.
+fn is_notification(mut piece: &[u8]) -> bool {
+    while let [b'A', a, b, c, d, ..] = *piece {
+        let length = u32::from_be_bytes([a, b, c, d]);
+        let Some(rest) = piece.get(1 + usize::try_from(length).unwrap()..) else {
+            return false;
+        };
+        piece = rest;
+        if piece.is_empty() {
+            return true;
+        }
+    }
+    false
 }
 
 impl State {
@@ -184,5 +210,22 @@ impl State {
             self.swallowed.fetch_add(1, Ordering::SeqCst);
         }
         taken.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_of_notifications_is_told_from_one_that_only_begins_so() {
+        let notification = b"A\0\0\0\x09\0\0\0\x01x";
+        assert!(is_notification(notification));
+        assert!(is_notification(&[&notification[..], notification].concat()));
+        assert!(!is_notification(
+            &[&notification[..], b"Z\0\0\0\x05I"].concat()
+        ));
+        assert!(!is_notification(&notification[..7]));
+        assert!(!is_notification(b""));
     }
 }

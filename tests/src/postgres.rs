@@ -26,6 +26,11 @@ pub enum Durability {
 impl Cluster {
     /// Starts one.
     pub fn start(durability: Durability) -> Self {
+        Self::start_in(durability, &[])
+    }
+
+    /// Starts one in an environment of its own.
+    pub fn start_in(durability: Durability, env: &[(String, String)]) -> Self {
         // Directly below the temporary folder: the server's own user must be able to enter.
         let name = tempfile::Builder::new()
             .prefix("tollgate-pg-")
@@ -34,7 +39,11 @@ impl Cluster {
         let folder = name.path().to_owned();
         drop(name);
         let owner = std::process::id().to_string();
-        let output = script(&["start", folder.to_str().unwrap(), &owner], durability);
+        let output = script_in(
+            &["start", folder.to_str().unwrap(), &owner],
+            durability,
+            env,
+        );
         Self {
             folder,
             url: output.trim().to_owned(),
@@ -152,10 +161,15 @@ impl Drop for Cluster {
 
 /// Runs the script to its end. Its output goes to a file: the server it starts would keep a pipe open.
 fn script(args: &[&str], durability: Durability) -> String {
+    script_in(args, durability, &[])
+}
+
+fn script_in(args: &[&str], durability: Durability, env: &[(String, String)]) -> String {
     let output = tempfile::NamedTempFile::new().unwrap();
     let errors = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(repository().join("bin/throwaway-postgres"));
     command.args(args).stdin(std::process::Stdio::null());
+    command.envs(env.iter().map(|(name, value)| (name, value)));
     if durability == Durability::Full {
         command.env("TOLLGATE_PG_FSYNC", "on");
     }

@@ -39,11 +39,20 @@ pub struct Simulator {
 impl Simulator {
     /// Starts one whose journal and output are in a folder.
     pub async fn start(folder: &Path, options: &[&str]) -> Self {
+        Self::start_in(folder, options, &[]).await
+    }
+
+    /// The same, in an environment of its own.
+    pub async fn start_in(folder: &Path, options: &[&str], env: &[(String, String)]) -> Self {
         let journal = folder.join("provider.jsonl");
         let mut args = vec!["simulate", "--json", "--listen", "127.0.0.1:0"];
         args.extend(["--journal", journal.to_str().unwrap()]);
         args.extend(options);
-        let mut program = Program::start(folder, "provider", &args, &[]);
+        let env: Vec<(&str, &str)> = env
+            .iter()
+            .map(|(name, value)| (&**name, &**value))
+            .collect();
+        let mut program = Program::start(folder, "provider", &args, &env);
         let ready = program.ready().await;
         let url = ready["url"]
             .as_str()

@@ -17,6 +17,7 @@ use tollgate_vault::{KeyRing, Secret, VaultError};
 
 use crate::authority::Authority;
 use crate::books::Check;
+use crate::clock;
 use crate::config::AppConfig;
 use crate::directory::integration::{Environment, ReadVariable};
 use crate::directory::{Directory, KeyEntry, KeyRefusal, Snapshot};
@@ -98,6 +99,11 @@ impl App {
     /// Starts everything: recovers what a crash left in the journal, loads the directory, starts
     /// the ledger's writer and the jobs.
     pub async fn start(parts: AppParts) -> Result<Arc<Self>, AppError> {
+        let sharing = match parts.store.engine_name() {
+            "sqlite" => Sharing::Alone,
+            _ => Sharing::Shared,
+        };
+        clock::begin(&parts.store, &*parts.clock, sharing).await?;
         let now = parts.clock.now();
         let operator = parts.store.operator();
         operator.heartbeat(now.wall).await?;
@@ -112,10 +118,6 @@ impl App {
         );
         let torn_bytes = resume(authority.as_ref(), &journal, &ledger, recovery).await?;
         let rows = operator.load_directory().await?;
-        let sharing = match parts.store.engine_name() {
-            "sqlite" => Sharing::Alone,
-            _ => Sharing::Shared,
-        };
         let metering = Arc::new(Metering {
             authority,
             journal: Arc::clone(&journal),

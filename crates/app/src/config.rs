@@ -66,7 +66,7 @@ impl Default for AppConfig {
             ledger_gather_ms: 5,
             ledger_batch_rows: 1_000,
             ledger_backlog_rows_max: 500_000,
-            refresh_seconds: 3,
+            refresh_seconds: 2,
             probe_seconds: 300,
             probe_retry_seconds: 10,
             probe_recovery_seconds: 60,

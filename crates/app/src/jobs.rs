@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::app::App;
+use crate::clock;
 use crate::health::schedule;
 use crate::masterkeys::tending::Tended;
 
@@ -129,8 +130,10 @@ async fn live(app: Weak<App>) {
 
 async fn beat(app: &App) {
     let operator = app.store.operator();
-    let now = app.now();
     let beaten = async {
+        let sharing = app.metering().fellowship.sharing();
+        clock::follow(&app.store, &*app.clock, sharing).await?;
+        let now = app.now();
         operator.heartbeat(now.wall).await?;
         let nodes = operator.living_nodes(SILENT_SECONDS).await?;
         let integrations = app.directory().integrations();

@@ -8,6 +8,7 @@ pub mod app;
 pub mod audit;
 mod authority;
 pub mod books;
+mod clock;
 pub mod config;
 pub mod context;
 pub mod directory;

@@ -30,12 +30,25 @@ impl Moment {
 pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The present moment.
     fn now(&self) -> Moment;
+
+    /// Takes in what the clock of a store that several nodes share showed between two moments of
+    /// this one: from then on the wall is the store's. A clock that somebody sets stays as it is.
+    fn follow(&self, _store: Timestamp, _asked: Moment, _answered: Moment) {}
 }
 
-/// The machine's clocks.
+/// An answer that took longer than so many microseconds says too little of the time.
+const PROMPT_MICROS: i64 = 1_000_000;
+
+/// The wall has been the machine's so far.
+const MACHINES: i64 = i64::MIN;
+
+/// The machine's clocks; where several nodes share a store, the store's on the wall, so that they
+/// agree on the month whatever their machines say.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
+    /// Microseconds since 1970 when the steady clock began, by the clock that is followed.
+    began_micros: AtomicI64,
 }
 
 impl SystemClock {
@@ -48,6 +61,7 @@ impl SystemClock {
     pub fn start() -> Self {
         Self {
             started: Instant::now(),
+            began_micros: AtomicI64::new(MACHINES),
         }
     }
 }
@@ -55,10 +69,26 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         let steady_micros = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let followed = match self.began_micros.load(Ordering::Relaxed) {
+            MACHINES => None,
+            began => Timestamp::from_microsecond(began.saturating_add(steady_micros)).ok(),
+        };
         Moment {
-            wall: cus_models::utc_now(),
+            wall: followed.unwrap_or_else(cus_models::utc_now),
             steady_micros,
         }
+    }
+
+    fn follow(&self, store: Timestamp, asked: Moment, answered: Moment) {
+        let took = answered.steady_micros.saturating_sub(asked.steady_micros);
+        let is_first = self.began_micros.load(Ordering::Relaxed) == MACHINES;
+        if took > PROMPT_MICROS && !is_first {
+            return;
+        }
+        // Somewhere between the two the store looked at its clock.
+        let middle = asked.steady_micros.saturating_add(took.div_euclid(2));
+        let began = store.as_microsecond().saturating_sub(middle);
+        self.began_micros.store(began, Ordering::Relaxed);
     }
 }
 
@@ -115,6 +145,31 @@ mod tests {
         clock.set_wall("2020-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(clock.now().steady_micros, before.steady_micros);
         assert_eq!(clock.now().millis_since(before), 0);
+    }
+
+    #[test]
+    fn a_clock_that_follows_the_stores_shows_its_time_and_runs_on_by_itself() {
+        let clock = SystemClock::start();
+        let machine = clock.now();
+        let steady = |micros: i64| Moment {
+            steady_micros: micros,
+            ..machine
+        };
+        let store: Timestamp = "2028-02-29T23:59:59Z".parse().unwrap();
+        clock.follow(store, steady(0), steady(2 * PROMPT_MICROS));
+        let now = clock.now();
+        let shown = now.wall.as_microsecond() - now.steady_micros;
+        assert_eq!(shown, store.as_microsecond() - PROMPT_MICROS);
+        let late: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
+        clock.follow(late, steady(0), steady(PROMPT_MICROS + 1));
+        let after = clock.now();
+        assert_eq!(
+            after.wall.as_microsecond() - after.steady_micros,
+            shown,
+            "too slow an answer"
+        );
+        clock.follow(late, steady(0), steady(0));
+        assert!(clock.now().wall >= late);
     }
 
     #[test]

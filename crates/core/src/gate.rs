@@ -103,6 +103,8 @@ pub struct Gate {
     /// The month before, while calls admitted in it are in flight.
     earlier: Option<Account>,
     minute: Minute,
+    /// Whether a limit was lowered since the last draw, so that more may be drawn than there is now.
+    is_overdrawn: bool,
     /// Until then a draw would bring as little as the last one.
     starved_until_micros: i64,
     /// When a call was last admitted or asked for more, on the steady clock.
@@ -122,15 +124,20 @@ impl Gate {
                 Sharing::Alone => Minute::Counted(RateWindow::default()),
                 Sharing::Shared => Minute::Drawn(Permits::default()),
             },
+            is_overdrawn: false,
             starved_until_micros: i64::MIN,
             active_micros: i64::MIN,
         }
     }
 
     /// Takes in a changed integration: its status, health and limits hold from the next call on.
+    ///
+    /// What was drawn under a higher limit is not handed out under a lower one, of which every
+    /// node would have its share: it must go back to the store first.
     pub fn update(&mut self, integration: &CusIntegration) {
         self.standing = standing(integration);
-        self.limits = Limits::of(integration);
+        let before = std::mem::replace(&mut self.limits, Limits::of(integration));
+        self.is_overdrawn |= self.limits.allow_less_than(&before);
     }
 
     /// The limits in force.
@@ -178,17 +185,33 @@ impl Gate {
     pub fn take_spare(&mut self, idle_micros: i64, now: Moment) -> Spare {
         let active = self.active_micros.saturating_add(idle_micros);
         if active > now.steady_micros {
-            return Spare::default();
+            return Spare {
+                draws: self.take_overdrawn(),
+                permits: Vec::new(),
+            };
         }
-        let accounts = [self.current.as_mut(), self.earlier.as_mut()];
-        let months = accounts.into_iter().flatten();
         Spare {
-            draws: months.filter_map(Account::take_spare).collect(),
+            draws: self.take_unheld(),
             permits: match &mut self.minute {
                 Minute::Counted(_) => Vec::new(),
                 Minute::Drawn(permits) => permits.take_all(),
             },
         }
+    }
+
+    /// Takes out what was drawn under a limit that was lowered since, and no call holds, to be
+    /// given back before anything is drawn under the new one.
+    pub fn take_overdrawn(&mut self) -> Vec<Draw> {
+        if self.is_overdrawn {
+            self.take_unheld()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Has everything that is drawn given back before it is used: the store did not hear of it.
+    pub const fn distrust(&mut self) {
+        self.is_overdrawn = true;
     }
 
     /// Takes in the store's answer to [`Gate::ask_permits`], asked for at `asked`.
@@ -281,7 +304,11 @@ impl Gate {
     fn decide(&mut self, ask: &Ask, now: Moment, attempt: Attempt) -> Result<Admission, Stop> {
         self.check_standing()?;
         let limits = self.limits;
-        let account = *self.account(now);
+        let mut account = *self.account(now);
+        if self.is_overdrawn {
+            // Only what calls hold is beyond doubt.
+            account.take_spare();
+        }
         let cost = match (ask.cost, limits.budget) {
             (Some(cost), _) => cost,
             (None, None) => Nanos::ZERO,
@@ -343,6 +370,13 @@ impl Gate {
         {
             self.earlier = Some(before);
         }
+    }
+
+    fn take_unheld(&mut self) -> Vec<Draw> {
+        self.is_overdrawn = false;
+        let months = [self.current.as_mut(), self.earlier.as_mut()];
+        let months = months.into_iter().flatten();
+        months.filter_map(Account::take_spare).collect()
     }
 
     fn account_of(&mut self, period: Period) -> Option<&mut Account> {

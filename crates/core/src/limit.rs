@@ -56,6 +56,16 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether a month allows less than it did under `before`.
+    #[must_use]
+    pub fn allow_less_than(&self, before: &Self) -> bool {
+        let less = |now: Option<i64>, before: Option<i64>| {
+            now.is_some_and(|now| before.is_none_or(|before| now < before))
+        };
+        less(self.tokens, before.tokens)
+            || less(self.budget.map(Nanos::get), before.budget.map(Nanos::get))
+    }
+
     /// The limits that an integration carries. A budget beyond what can be booked limits at the
     /// greatest amount that can.
     #[must_use]

@@ -45,6 +45,21 @@ impl OperatorStore {
         .await
     }
 
+    /// The moment by the store's own clock, which all nodes that share it go by.
+    pub async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let (shown,): (i64,) = self
+            .perform(Purpose::Read, |work| {
+                let read = sql("SELECT ").push(work.clock_micros());
+                Box::pin(work.fetch_one(read))
+            })
+            .await?;
+        let place = Place {
+            table: "nodes",
+            row: "the clock",
+        };
+        place.time("clock", shown)
+    }
+
     /// Every node that was ever seen, the latest first.
     pub async fn list_nodes(&self) -> Result<Vec<NodeRow>, StoreError> {
         let select = "SELECT id, started_at, seen_at, retired_at, master_keys FROM nodes \

@@ -103,6 +103,7 @@ impl Metering {
         draw: &Draw,
         now: Moment,
     ) -> Result<Brought, StoreError> {
+        self.give_back_overdrawn(integration).await?;
         let (before, limits) = {
             let mut gate = integration.gate.lock();
             (gate.snapshot(now).0, *gate.limits())
@@ -121,6 +122,24 @@ impl Metering {
         remember(&mut gate, recent, now);
         integration.has_remembered_calls();
         Ok(what_came(&before, draw, &limits, &grant))
+    }
+
+    /// After a limit was lowered, what was drawn under the higher one goes back first: then the
+    /// store alone says what is left of the lower one.
+    async fn give_back_overdrawn(&self, integration: &Integration) -> Result<(), StoreError> {
+        let overdrawn = integration.gate.lock().take_overdrawn();
+        for draw in &overdrawn {
+            let given = self.store.operator().give_back(integration.id, draw).await;
+            let mut gate = integration.gate.lock();
+            match given {
+                Ok(grant) => gate.grant(&grant),
+                Err(error) => {
+                    gate.distrust();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn draw_permits(&self, integration: &Integration) -> Result<Brought, StoreError> {

@@ -285,6 +285,48 @@ fn a_draw_that_brought_too_little_is_not_repeated_at_once() {
 }
 
 #[test]
+fn what_was_drawn_under_a_higher_limit_is_not_handed_out_under_a_lower_one() {
+    let now = moment(NOVEMBER, 0);
+    for (changes, given_back) in [
+        (json!({"budget_limit_cents": 50}), true),
+        (json!({"token_limit_month": 500}), true),
+        (
+            json!({"budget_limit_cents": 200, "token_limit_month": 2_000}),
+            false,
+        ),
+        (json!({"budget_limit_cents": 0, "rate_limit_rpm": 5}), false),
+    ] {
+        let mut gate = gate(&integration(&json!({})), 10, 100);
+        let first = gate.admit(&ask(1, 10), now, Attempt::First);
+        assert!(matches!(first, Decision::Admitted(_)), "{changes}");
+        gate.update(&integration(&changes));
+        let again = gate.admit(&ask(1, 10), now, Attempt::First);
+        assert_eq!(
+            matches!(again, Decision::NeedsDraw(_)),
+            given_back,
+            "{changes}"
+        );
+        if !given_back {
+            assert_eq!(gate.take_overdrawn(), vec![]);
+            continue;
+        }
+        let unreachable = gate.admit(&ask(1, 10), now, Attempt::StoreUnreachable);
+        assert!(
+            outcome(&unreachable).ends_with("limits_unavailable"),
+            "{changes}"
+        );
+        // All of it but what is spent, and held by the call in flight.
+        let draw = Draw {
+            period: "2026-11".parse().unwrap(),
+            budget: 89 * 10_000_000,
+            tokens: 890,
+        };
+        assert_eq!(gate.take_overdrawn(), vec![draw]);
+        assert_eq!(gate.take_overdrawn(), vec![], "once");
+    }
+}
+
+#[test]
 fn only_what_is_neither_spent_nor_held_is_given_back_and_only_when_no_call_comes() {
     let mut gate = gate(&integration(&json!({})), 10, 100);
     let now = moment(NOVEMBER, 1);
