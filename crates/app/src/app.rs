@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tollgate_core::gate::Sharing;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::price::book::PriceBook;
 use tollgate_core::price::overrides::{PriceOverride, PriceOverrides};
@@ -99,11 +98,7 @@ impl App {
     /// Starts everything: recovers what a crash left in the journal, loads the directory, starts
     /// the ledger's writer and the jobs.
     pub async fn start(parts: AppParts) -> Result<Arc<Self>, AppError> {
-        let sharing = match parts.store.engine_name() {
-            "sqlite" => Sharing::Alone,
-            _ => Sharing::Shared,
-        };
-        clock::begin(&parts.store, &*parts.clock, sharing).await?;
+        let sharing = clock::begin(&parts.store, &*parts.clock).await?;
         let now = parts.clock.now();
         let operator = parts.store.operator();
         operator.heartbeat(now.wall).await?;

@@ -11,16 +11,16 @@ use tollgate_store::{Store, StoreError};
 /// A machine's clock may differ so much from the store's before somebody is told.
 const TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
-/// Has the clock show the time of a shared store for the first time.
-pub(crate) async fn begin(
-    store: &Store,
-    clock: &dyn Clock,
-    sharing: Sharing,
-) -> Result<(), StoreError> {
+/// Has the clock show the time of a shared store for the first time. Tells whether it is shared.
+pub(crate) async fn begin(store: &Store, clock: &dyn Clock) -> Result<Sharing, StoreError> {
+    let sharing = match store.engine_name() {
+        "sqlite" => Sharing::Alone,
+        _ => Sharing::Shared,
+    };
     let machine = clock.now().wall;
     follow(store, clock, sharing).await?;
     tell_of_a_wrong_clock(machine, clock.now().wall);
-    Ok(())
+    Ok(sharing)
 }
 
 /// Has the clock show the time of a shared store again: machines run fast or slow.

@@ -5,11 +5,13 @@
 
 mod minute;
 mod month;
+mod spare;
 
 use cus_models::{CusHealthState, CusIntegration, CusIntegrationStatus};
 
 use self::minute::Minute;
 use self::month::Month;
+pub use self::spare::Spare;
 use crate::account::{Account, Draw, Grant, Need};
 use crate::clock::Moment;
 use crate::health::Cause;
@@ -180,40 +182,6 @@ impl Gate {
         }
     }
 
-    /// Takes out what was drawn and nobody here needs now, to be given back to the store: what is
-    /// neither spent nor held, where no call came for so many microseconds.
-    pub fn take_spare(&mut self, idle_micros: i64, now: Moment) -> Spare {
-        let active = self.active_micros.saturating_add(idle_micros);
-        if active > now.steady_micros {
-            return Spare {
-                draws: self.take_overdrawn(),
-                permits: Vec::new(),
-            };
-        }
-        Spare {
-            draws: self.take_unheld(),
-            permits: match &mut self.minute {
-                Minute::Counted(_) => Vec::new(),
-                Minute::Drawn(permits) => permits.take_all(),
-            },
-        }
-    }
-
-    /// Takes out what was drawn under a limit that was lowered since, and no call holds, to be
-    /// given back before anything is drawn under the new one.
-    pub fn take_overdrawn(&mut self) -> Vec<Draw> {
-        if self.is_overdrawn {
-            self.take_unheld()
-        } else {
-            Vec::new()
-        }
-    }
-
-    /// Has everything that is drawn given back before it is used: the store did not hear of it.
-    pub const fn distrust(&mut self) {
-        self.is_overdrawn = true;
-    }
-
     /// Takes in the store's answer to [`Gate::ask_permits`], asked for at `asked`.
     pub fn grant_permits(&mut self, granted: &PermitGrant, asked: Moment) {
         if let Minute::Drawn(permits) = &mut self.minute {
@@ -372,13 +340,6 @@ impl Gate {
         }
     }
 
-    fn take_unheld(&mut self) -> Vec<Draw> {
-        self.is_overdrawn = false;
-        let months = [self.current.as_mut(), self.earlier.as_mut()];
-        let months = months.into_iter().flatten();
-        months.filter_map(Account::take_spare).collect()
-    }
-
     fn account_of(&mut self, period: Period) -> Option<&mut Account> {
         [self.current.as_mut(), self.earlier.as_mut()]
             .into_iter()
@@ -388,23 +349,6 @@ impl Gate {
 
     fn forget_earlier_when_idle(&mut self) {
         self.earlier = self.earlier.filter(|account| !account.is_idle());
-    }
-}
-
-/// What a node has drawn and does not need.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Spare {
-    /// Money and tokens, by month.
-    pub draws: Vec<Draw>,
-    /// Permits, by slot.
-    pub permits: Vec<(i64, i64)>,
-}
-
-impl Spare {
-    /// Whether there is nothing to give back.
-    #[must_use]
-    pub const fn is_nothing(&self) -> bool {
-        self.draws.is_empty() && self.permits.is_empty()
     }
 }
 
