@@ -129,7 +129,7 @@ impl Metering {
     async fn give_back_overdrawn(&self, integration: &Integration) -> Result<(), StoreError> {
         let overdrawn = integration.gate.lock().take_overdrawn();
         for draw in &overdrawn {
-            let given = self.store.operator().give_back(integration.id, draw).await;
+            let given = self.authority.give_back(integration.id, draw).await;
             let mut gate = integration.gate.lock();
             match given {
                 Ok(grant) => gate.grant(&grant),
