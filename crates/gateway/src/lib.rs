@@ -12,6 +12,7 @@ mod drain;
 mod error;
 mod exchange;
 mod flight;
+mod gathered;
 mod headers;
 pub mod metrics;
 mod patience;

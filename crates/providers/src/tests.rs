@@ -2,6 +2,7 @@
 //! `golden/`, and the rules that no case shows.
 
 mod golden;
+mod splits;
 mod urls;
 
 use bytes::Bytes;

@@ -15,6 +15,7 @@ use crate::answer::{Answer, Desk, Origin};
 use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::flight::{Flight, Silence};
+use crate::gathered::Gathered;
 use crate::headers;
 use crate::phase::forward::{Landed, silent};
 use crate::phase::settle::Cut;
@@ -109,6 +110,11 @@ fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Res
             "upstream_redirect",
             "the provider answered with a redirect, which is never followed".to_owned(),
         ),
+        _ if landed.head.status.is_informational() => Refused::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_error",
+            "the provider wants to speak another protocol, which is never done".to_owned(),
+        ),
         _ => return Ok(()),
     };
     landed
@@ -130,7 +136,7 @@ impl Relay {
         if usize::try_from(declared).map_or(true, |bytes| bytes > most) {
             return Ok(None);
         }
-        let mut bytes: usize = 0;
+        let mut gathered = Gathered::default();
         loop {
             let piece = poll_fn(|cx| match self.flight.cargo() {
                 Some(cargo) => cargo.poll_piece(cx),
@@ -138,14 +144,17 @@ impl Relay {
             });
             match piece.await {
                 Some(Ok(piece)) => {
-                    bytes = bytes.saturating_add(piece.len());
-                    self.pass(piece);
-                    if bytes > most {
+                    if let Some(cargo) = self.flight.cargo() {
+                        cargo.meter(piece, &mut |piece| gathered.push(piece));
+                    }
+                    if gathered.len() > most {
+                        self.out = gathered.into_pieces();
                         return Ok(None);
                     }
                 }
                 None => {
                     self.stage = Stage::Over;
+                    self.out = gathered.into_pieces();
                     return Ok(self.land(None));
                 }
                 Some(Err(silence)) => {

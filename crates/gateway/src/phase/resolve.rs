@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http::request::Parts;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
 use tollgate_core::price::ModelPrices;
@@ -16,6 +16,7 @@ use tollgate_providers::{Dialect, Face, Matched, Operation, Provider, RequestFac
 use crate::answer::Desk;
 use crate::error::Refused;
 use crate::exchange::Gateway;
+use crate::gathered::Gathered;
 use crate::phase::identify::Caller;
 
 /// The most characters that a model's name may have.
@@ -187,15 +188,8 @@ async fn whole_body(gateway: &Gateway, body: Incoming) -> Result<Bytes, Refused>
         return Err(too_large(most));
     }
     let patience = Duration::from_secs(gateway.config.body_seconds);
-    let collected = tokio::time::timeout(patience, Limited::new(body, most).collect()).await;
-    match collected {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large(most)),
-        Ok(Err(_)) => Err(Refused::new(
-            StatusCode::BAD_REQUEST,
-            "body_incomplete",
-            "the request's body ended early".to_owned(),
-        )),
+    match tokio::time::timeout(patience, gathered(body, most)).await {
+        Ok(gathered) => gathered,
         Err(_) => Err(Refused::new(
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",
@@ -206,6 +200,28 @@ async fn whole_body(gateway: &Gateway, body: Incoming) -> Result<Bytes, Refused>
         )
         .never_again()),
     }
+}
+
+async fn gathered(mut body: Incoming, most: usize) -> Result<Bytes, Refused> {
+    let mut gathered = Gathered::default();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_broken| {
+            let message = "the request's body ended early, or is not framed as its head says";
+            Refused::new(
+                StatusCode::BAD_REQUEST,
+                "body_incomplete",
+                message.to_owned(),
+            )
+        })?;
+        let Ok(piece) = frame.into_data() else {
+            continue;
+        };
+        if gathered.len().saturating_add(piece.len()) > most {
+            return Err(too_large(most));
+        }
+        gathered.push(piece);
+    }
+    Ok(gathered.into_bytes())
 }
 
 fn too_large(most: usize) -> Refused {

@@ -7,9 +7,12 @@
 
 mod destinations;
 mod disconnects;
+mod hostile_caller;
+mod hostile_provider;
 mod hot_path;
 mod provider;
 mod refusals;
+mod replays;
 mod stage;
 mod streams;
 mod whole;

@@ -1,8 +1,10 @@
 //! A provider that does exactly what a test tells it to, byte by byte.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,8 +17,14 @@ use tokio::task::JoinSet;
 pub(crate) enum Step {
     /// Sends bytes.
     Send(Vec<u8>),
+    /// Sends bytes one by one, twenty a second.
+    Drip(Vec<u8>),
+    /// Sends the same bytes again and again, so many times or until nobody wants more.
+    Again(Vec<u8>, usize),
     /// Waits until the test says go.
     Wait,
+    /// Ends the connection.
+    Close,
     /// Breaks the connection.
     Abort,
 }
@@ -80,6 +88,11 @@ impl Provider {
         self.shared.scripts.lock().push_back(steps);
     }
 
+    /// Takes back what was not asked for.
+    pub(crate) fn unscript(&self) {
+        self.shared.scripts.lock().clear();
+    }
+
     /// Lets a waiting script go on.
     pub(crate) fn go(&self) {
         self.shared.go.notify_one();
@@ -110,20 +123,37 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
             .pop_front()
             .expect("a script for each request");
         for step in steps {
-            match step {
-                Step::Send(bytes) => {
-                    if stream.write_all(&bytes).await.is_err() {
-                        return;
-                    }
-                }
-                Step::Wait => shared.go.notified().await,
-                Step::Abort => {
-                    stream.set_zero_linger().unwrap();
-                    return;
-                }
+            if play(step, &mut stream, &shared).await.is_err() {
+                return;
             }
         }
     }
+}
+
+/// Does one thing; an error ends the connection.
+async fn play(step: Step, stream: &mut TcpStream, shared: &Shared) -> io::Result<()> {
+    match step {
+        Step::Send(bytes) => stream.write_all(&bytes).await?,
+        Step::Drip(bytes) => {
+            let mut beat = tokio::time::interval(Duration::from_millis(50));
+            for byte in bytes {
+                beat.tick().await;
+                stream.write_all(&[byte]).await?;
+            }
+        }
+        Step::Again(bytes, times) => {
+            for _ in 0..times {
+                stream.write_all(&bytes).await?;
+            }
+        }
+        Step::Wait => shared.go.notified().await,
+        Step::Close => return Err(io::ErrorKind::NotConnected.into()),
+        Step::Abort => {
+            stream.set_zero_linger()?;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+    }
+    Ok(())
 }
 
 async fn read_request(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Seen> {

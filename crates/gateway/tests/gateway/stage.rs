@@ -257,6 +257,11 @@ impl Stage {
         rows.remove(0)
     }
 
+    /// Where the gateway listens.
+    pub(crate) fn address(&self) -> std::net::SocketAddr {
+        self.server.address()
+    }
+
     /// Stops the gateway, and checks that no hold is open and the books are exact.
     pub(crate) async fn strike(self) {
         self.server.stop().await;

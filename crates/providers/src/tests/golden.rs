@@ -251,6 +251,19 @@ impl Played {
     }
 }
 
+/// The streams that are recorded, each with its provider; binary ones are read elsewhere.
+pub(super) fn recorded_streams() -> Vec<(&'static dyn Provider, String)> {
+    let mut streams = Vec::new();
+    for folder in folders(&golden()) {
+        let provider = provider(name(&folder).parse().unwrap());
+        let cases = folders(&folder);
+        let texts = cases.iter().map(|case| case.join("response.sse"));
+        let texts = texts.filter_map(|path| fs::read_to_string(path).ok());
+        streams.extend(texts.map(|text| (provider, text)));
+    }
+    streams
+}
+
 #[test]
 fn every_golden_case_is_sent_read_and_answered_as_recorded() {
     let mut cases = 0;
