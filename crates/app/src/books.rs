@@ -13,9 +13,6 @@ use crate::ledger::LedgerProgress;
 
 pub use tollgate_store::{Difference, LedgerStatus, RebuildReport, VerifyReport};
 
-/// Rows that may wait for the ledger before a node calls itself not ready.
-const LAG_ROWS_MAX: u64 = 100_000;
-
 /// How the books of this node and of the store are doing.
 #[derive(Debug, Clone)]
 pub struct BooksStatus {
@@ -56,9 +53,9 @@ pub struct Check {
 pub struct Readiness {
     /// Whether the store answers.
     pub store: bool,
-    /// Whether the journal reaches the disk.
+    /// Whether the journal reaches the disk and has room for calls that begin.
     pub journal: bool,
-    /// Whether the ledger's writer keeps up.
+    /// Whether so few rows wait for the ledger that calls are admitted.
     pub ledger: bool,
     /// Rows that wait for the ledger.
     pub lag_rows: u64,
@@ -142,9 +139,9 @@ impl App {
             // Unsynced records beside failed syncs mean that the disk refuses right now.
             journal: {
                 let status = self.journal.status();
-                status.sync_failures == 0 || status.unsynced == 0
+                status.has_room && (status.sync_failures == 0 || status.unsynced == 0)
             },
-            ledger: lag_rows <= LAG_ROWS_MAX,
+            ledger: lag_rows <= self.metering().backlog_rows_max,
             lag_rows,
         }
     }

@@ -21,6 +21,9 @@ pub struct AppConfig {
     pub journal_sync_ms: u64,
     /// Bytes of the journal beyond which no further call is admitted.
     pub journal_bytes_max: u64,
+    /// Bytes that must be free on the journal's disk for a further call to be admitted; 0 never
+    /// looks.
+    pub journal_free_bytes_min: u64,
     /// Milliseconds for which finished calls are gathered before they are written to the ledger.
     pub ledger_gather_ms: u64,
     /// Rows written to the ledger in one transaction, at most.
@@ -63,6 +66,7 @@ impl Default for AppConfig {
             journal_sync: SyncChoice::Grouped,
             journal_sync_ms: 5,
             journal_bytes_max: 4 << 30,
+            journal_free_bytes_min: 64 << 20,
             ledger_gather_ms: 5,
             ledger_batch_rows: 1_000,
             ledger_backlog_rows_max: 500_000,
@@ -121,6 +125,7 @@ impl AppConfig {
             sync,
             segment_bytes: 64 << 20,
             bytes_max: self.journal_bytes_max,
+            free_bytes_min: self.journal_free_bytes_min,
         }
     }
 }

@@ -13,6 +13,8 @@ mod frame;
 mod keeper;
 mod log;
 mod replay;
+mod room;
+mod salvage;
 #[cfg(test)]
 mod tests;
 
@@ -26,11 +28,13 @@ use tollgate_core::usage::UsageEntry;
 #[cfg(test)]
 pub(crate) use self::disk::memory::Platter;
 pub use self::error::JournalError;
+pub use self::salvage::{Damage, Inspection, Salvage, SegmentFound, inspect, salvage};
 
 use self::disk::Disk;
 use self::frame::{Kind, with_frame};
 use self::keeper::Keeper;
 use self::log::Log;
+use self::room::Room;
 
 /// So many receipts are taken at a time while appends wait.
 const POSTED_CHUNK: usize = 256;
@@ -60,10 +64,13 @@ pub struct JournalConfig {
     pub segment_bytes: u64,
     /// Beyond so many bytes no call is begun and no refusal recorded; calls in flight can still be closed.
     pub bytes_max: u64,
+    /// The same where fewer bytes than these are free on the journal's disk; 0 never looks.
+    pub free_bytes_min: u64,
 }
 
 impl JournalConfig {
-    /// A journal in `dir` with syncs every 5 ms, segments of 64 MiB, and 4 GiB in all.
+    /// A journal in `dir` with syncs every 5 ms, segments of 64 MiB, and 4 GiB in all, however
+    /// little room the disk has.
     #[must_use]
     pub const fn at(dir: PathBuf) -> Self {
         Self {
@@ -71,6 +78,7 @@ impl JournalConfig {
             sync: SyncPolicy::Grouped { millis: 5 },
             segment_bytes: 64 << 20,
             bytes_max: 4 << 30,
+            free_bytes_min: 0,
         }
     }
 }
@@ -122,6 +130,10 @@ pub struct JournalStatus {
     pub unsynced: u64,
     /// How often a sync failed since the journal was opened.
     pub sync_failures: u64,
+    /// Bytes that were free on its disk when that was last looked at.
+    pub free_bytes: u64,
+    /// Whether calls can be begun: it may grow, and its disk has room.
+    pub has_room: bool,
 }
 
 /// An open journal; dropping it syncs it and ends its thread.
@@ -152,7 +164,8 @@ impl Journal {
         let recovery = Recovery::load(&disk, &replayed)?;
         let next_call = Arc::new(AtomicU64::new(replayed.next_call));
         let log = Log::begin(Arc::clone(&disk), Arc::clone(&next_call), config, &replayed)?;
-        let keeper = Arc::new(Keeper::new(disk, log, config.sync));
+        let room = Room::look(&disk, config.free_bytes_min);
+        let keeper = Arc::new(Keeper::new(disk, log, config.sync, room));
         keeper.do_chores(SyncPolicy::Always)?;
         let journal = Self {
             keeper,
@@ -182,6 +195,7 @@ impl Journal {
     ///
     /// After an error the call must not be sent: it counts as never dispatched.
     pub fn dispatched(&self, worst: &UsageEntry) -> Result<Ticket, JournalError> {
+        self.keeper.demand_room()?;
         let number = self.next_number();
         let append = with_frame(Kind::Dispatched, number, worst, |frame| {
             self.keeper.log.lock().dispatch(number, frame)
@@ -213,6 +227,7 @@ impl Journal {
 
     /// Adds the row of a call that never was dispatched: a refused one.
     pub fn recorded(&self, entry: &UsageEntry) -> Result<Receipt, JournalError> {
+        self.keeper.demand_room()?;
         let number = self.next_number();
         let append = with_frame(Kind::Recorded, number, entry, |frame| {
             self.keeper.log.lock().record(number, frame)

@@ -3,10 +3,11 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tollgate_app::App;
@@ -21,8 +22,8 @@ use crate::phase::settle::{Cut, Outcome};
 #[derive(Debug, Clone)]
 pub(crate) struct Drains {
     queue: mpsc::UnboundedSender<Work>,
-    running: Arc<AtomicUsize>,
-    most: usize,
+    running: Running,
+    most: i64,
 }
 
 #[derive(Debug)]
@@ -36,18 +37,16 @@ enum Work {
 #[derive(Debug)]
 pub(crate) struct Drainer {
     queue: mpsc::UnboundedReceiver<Work>,
-    running: Arc<AtomicUsize>,
     patience: Duration,
     bytes_max: usize,
 }
 
 impl Drains {
-    pub(crate) fn new(config: &GatewayConfig) -> (Self, Drainer) {
+    pub(crate) fn new(config: &GatewayConfig, metrics: &Metrics) -> (Self, Drainer) {
         let (sender, queue) = mpsc::unbounded_channel();
-        let running = Arc::new(AtomicUsize::new(0));
+        let running = metrics.drains();
         let drainer = Drainer {
             queue,
-            running: Arc::clone(&running),
             patience: Duration::from_secs(config.drain_seconds),
             bytes_max: config.drain_bytes_max,
         };
@@ -55,7 +54,7 @@ impl Drains {
             Self {
                 queue: sender,
                 running,
-                most: config.drains_max,
+                most: i64::try_from(config.drains_max).unwrap_or(i64::MAX),
             },
             drainer,
         )
@@ -63,7 +62,7 @@ impl Drains {
 
     /// Takes a flight over from a caller who went away.
     pub(crate) fn take_over(&self, mut cargo: Box<Cargo>) {
-        if !cargo.is_worth_draining() || self.running.load(Ordering::Relaxed) >= self.most {
+        if !cargo.is_worth_draining() || self.running.get() >= self.most {
             cargo.cancel();
             return;
         }
@@ -88,7 +87,7 @@ impl Drains {
 
 impl Drainer {
     /// Runs until every sender is gone and every drain has ended.
-    pub(crate) async fn run(mut self, app: Arc<App>, metrics: Arc<Metrics>) {
+    pub(crate) async fn run(mut self, app: Arc<App>) {
         let mut tasks = JoinSet::new();
         while let Some(work) = self.queue.recv().await {
             while tasks.try_join_next().is_some() {}
@@ -106,28 +105,28 @@ impl Drainer {
                         .spawn(async move { app.mark_credential_refused(integration, used).await });
                 }
             }
-            metrics.draining(self.running.load(Ordering::Relaxed));
         }
-        while tasks.join_next().await.is_some() {
-            metrics.draining(self.running.load(Ordering::Relaxed));
-        }
+        while tasks.join_next().await.is_some() {}
     }
 }
 
 /// A place among the answers that are read on at once; free again when it is dropped.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct Place(Running);
+
+/// How many are read on now; `/metrics` shows it.
+type Running = Gauge<i64, AtomicI64>;
 
 impl Place {
-    fn take(running: &Arc<AtomicUsize>) -> Self {
-        running.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(running))
+    fn take(running: &Running) -> Self {
+        running.inc();
+        Self(running.clone())
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.dec();
     }
 }
 

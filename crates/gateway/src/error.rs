@@ -93,6 +93,19 @@ impl Refused {
         })
     }
 
+    /// The journal did not take the call, so it did not leave.
+    pub(crate) fn not_written_down() -> Self {
+        let mut refused = Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "journal_unavailable",
+            "this node cannot write the call down: its disk has no room or fails, so the call did \
+             not leave and costs nothing; try again"
+                .to_owned(),
+        );
+        refused.0.retry = Retry::After(2_000);
+        refused
+    }
+
     /// A decision against the call.
     pub(crate) fn limit(refusal: &Refusal) -> Self {
         let status = status_of(refusal.code);

@@ -44,7 +44,8 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn draining(&self, running: usize) {
-        self.drains.set(i64::try_from(running).unwrap_or(i64::MAX));
+    /// The gauge of answers that are read on, which those who read them move.
+    pub(crate) fn drains(&self) -> Gauge<i64, AtomicI64> {
+        self.drains.clone()
     }
 }

@@ -46,9 +46,9 @@ pub fn serve(
     listener: TcpListener,
 ) -> io::Result<Server> {
     let address = listener.local_addr()?;
-    let (drains, drainer) = Drains::new(&config);
+    let (drains, drainer) = Drains::new(&config, &metrics);
     let upstream = Upstream::new(&config, connector);
-    let mut draining = tokio::spawn(drainer.run(Arc::clone(&app), Arc::clone(&metrics)));
+    let mut draining = tokio::spawn(drainer.run(Arc::clone(&app)));
     let gateway = Arc::new(Gateway {
         app,
         config,

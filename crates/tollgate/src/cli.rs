@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    audit, backup, completions, config, dev, doctor, init, integration, key, ledger, limit,
-    masterkey, migrate, node, price, provider, rollup, serve, tenant, usage,
+    audit, backup, completions, config, dev, doctor, init, integration, journal, key, ledger,
+    limit, masterkey, migrate, node, price, provider, rollup, serve, tenant, usage,
 };
 use crate::{replay, simulate};
 
@@ -64,6 +64,8 @@ pub enum Command {
     Node(Noun<node::Verb>),
     /// Copies of an embedded store: create restore
     Backup(backup::Args),
+    /// This node's journal, while no server runs on it: inspect salvage
+    Journal(journal::Args),
     /// The tables of the store: status up
     Migrate(migrate::Args),
     /// Settings: show check

@@ -8,6 +8,7 @@ pub mod dev;
 pub mod doctor;
 pub mod init;
 pub mod integration;
+pub mod journal;
 pub mod key;
 pub mod ledger;
 pub mod limit;
@@ -52,6 +53,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
         Command::Masterkey(noun) => masterkey::run(noun).await,
         Command::Node(noun) => node::run(noun).await,
         Command::Backup(args) => backup::run(args).await,
+        Command::Journal(args) => journal::run(&args),
         Command::Migrate(args) => migrate::run(args).await,
         Command::Config(args) => config::run(args),
         Command::Doctor(args) => doctor::run(args).await,

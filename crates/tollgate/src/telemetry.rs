@@ -108,6 +108,7 @@ struct JournalGauges {
     unsynced_records: Gauge<u64, AtomicU64>,
     sync_failures: Counter<u64, AtomicU64>,
     torn_bytes: Gauge<u64, AtomicU64>,
+    free_bytes: Gauge<u64, AtomicU64>,
 }
 
 impl JournalGauges {
@@ -133,6 +134,11 @@ impl JournalGauges {
                 "torn_bytes",
                 "Bytes that the last end of the program left half-written in its journal",
                 &self.torn_bytes,
+            ),
+            (
+                "free_bytes",
+                "Bytes that are free on the disk of this node's journal",
+                &self.free_bytes,
             ),
         ];
         for (name, says, gauge) in gauges {
@@ -160,6 +166,7 @@ impl JournalGauges {
         self.sync_failures
             .inc_by(journal.sync_failures.saturating_sub(counted));
         self.torn_bytes.set(progress.torn_bytes);
+        self.free_bytes.set(journal.free_bytes);
     }
 }
 

@@ -23,6 +23,7 @@ use tollgate_store::{AuditSeal, KeyFilter, OpenStore, Store, StoreError};
 use tollgate_vault::KeyRing;
 
 use crate::admin::Admin;
+use crate::commands::journal::of_journal;
 use crate::output::{Exit, Failure};
 use crate::settings::{SecretReference, Settings, environment};
 use crate::telemetry::Telemetry;
@@ -372,12 +373,9 @@ pub fn of_store(error: &StoreError) -> Failure {
 /// What a use case says, with its exit code.
 pub fn of_app(error: &AppError) -> Failure {
     if let AppError::Internal(cause) = error {
-        let exit = match cause.downcast_ref() {
-            Some(JournalError::InUse { .. }) => Exit::Conflict,
-            _ => Exit::Failure,
-        };
         // There is no request here, and no log to look into: the cause is the message.
-        return Failure::new(exit, cause.to_string());
+        let journal = cause.downcast_ref::<JournalError>();
+        return journal.map_or_else(|| Failure::plain(cause), of_journal);
     }
     let exit = match error {
         AppError::NotFound(_) => Exit::NotFound,

@@ -78,8 +78,21 @@ impl Disk {
 
     /// The numbers of the segments that are there, rising.
     pub(super) fn segments(&self) -> Result<Vec<u64>, JournalError> {
+        let (numbers, strangers) = self.all_segments()?;
+        match strangers.into_iter().next() {
+            None => Ok(numbers),
+            Some(file) => Err(JournalError::Corrupt {
+                file,
+                offset: 0,
+                what: "its name is not that of a segment",
+            }),
+        }
+    }
+
+    /// The numbers of the segments that are there, rising; and files that are named nearly like one.
+    pub(super) fn all_segments(&self) -> Result<(Vec<u64>, Vec<PathBuf>), JournalError> {
         let fail = |source| JournalError::io("list the folder", self.folder.clone(), source);
-        let mut numbers = Vec::new();
+        let (mut numbers, mut strangers) = (Vec::new(), Vec::new());
         for name in self.medium.list(&self.folder).map_err(fail)? {
             let digits = name
                 .to_str()
@@ -88,14 +101,14 @@ impl Disk {
             let number = u64::from_str_radix(digits, 16).ok();
             let path = self.folder.join(&name);
             let number = number.filter(|number| self.path(*number) == path);
-            numbers.push(number.ok_or(JournalError::Corrupt {
-                file: path,
-                offset: 0,
-                what: "its name is not that of a segment",
-            })?);
+            match number {
+                Some(number) => numbers.push(number),
+                None => strangers.push(path),
+            }
         }
         numbers.sort_unstable();
-        Ok(numbers)
+        strangers.sort_unstable();
+        Ok((numbers, strangers))
     }
 
     /// Makes a segment that begins with `header`; one of that number that never was finished is replaced.
@@ -181,6 +194,38 @@ impl Disk {
             .map_err(|source| JournalError::io("sync the folder", self.folder.clone(), source))
     }
 
+    /// Moves files, in this order, into a folder of their own within this one; the folder.
+    pub(super) fn set_aside(&self, name: u64, files: &[PathBuf]) -> Result<PathBuf, JournalError> {
+        let aside = self.folder.join(format!("damaged-{name:016x}"));
+        let fail = |doing| {
+            let aside = aside.clone();
+            move |source| JournalError::io(doing, aside, source)
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&aside)
+            .map_err(fail("make the folder"))?;
+        for file in files {
+            let to = aside.join(file.file_name().unwrap_or_default());
+            std::fs::rename(file, to).map_err(fail("move files into"))?;
+        }
+        File::open(&aside)
+            .and_then(|folder| folder.sync_all())
+            .map_err(fail("sync the folder"))?;
+        self.sync_folder()?;
+        Ok(aside)
+    }
+
+    /// Bytes that this process may still write to the folder's disk; none where the system does not say.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        #[cfg(test)]
+        if let Some(free) = self.faults.free() {
+            return Some(free);
+        }
+        self.medium.free_bytes()
+    }
+
     /// Removes a segment; one that is gone is no error.
     pub(super) fn remove(&self, segment: u64) -> Result<(), JournalError> {
         match self.medium.remove(&self.path(segment)) {
@@ -208,6 +253,8 @@ pub(super) mod faults {
         pub(in super::super) no_sync: AtomicBool,
         /// How often a segment was synced.
         pub(in super::super) syncs: AtomicU64,
+        /// What the system says is free; `u64::MAX` is what it really says.
+        pub(in super::super) free: AtomicU64,
     }
 
     impl Default for Faults {
@@ -216,6 +263,7 @@ pub(super) mod faults {
                 room: AtomicUsize::new(usize::MAX),
                 no_sync: AtomicBool::new(false),
                 syncs: AtomicU64::new(0),
+                free: AtomicU64::new(u64::MAX),
             }
         }
     }
@@ -237,6 +285,11 @@ pub(super) mod faults {
                 return Err(io::ErrorKind::StorageFull.into());
             }
             Ok(())
+        }
+
+        pub(super) fn free(&self) -> Option<u64> {
+            let free = self.free.load(Ordering::SeqCst);
+            (free != u64::MAX).then_some(free)
         }
 
         pub(super) fn sync(&self, file: &SegmentFile) -> io::Result<()> {

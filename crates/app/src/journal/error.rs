@@ -38,7 +38,7 @@ pub enum JournalError {
     },
     /// A segment does not hold what was written to it, and no crash explains it.
     #[error(
-        "{file} is damaged at byte {offset}: {what}; restore the file, or move the journal's folder away and check the ledger against the provider's bill"
+        "{file} is damaged at byte {offset}: {what}; Tollgate does not start on it, because what is damaged may be money. `tollgate journal inspect` says what can be read; restore the file, or give `tollgate journal salvage`, which keeps that and sets the damaged files aside"
     )]
     Corrupt {
         /// The segment.
@@ -67,6 +67,16 @@ pub enum JournalError {
     Full {
         /// The limit.
         bytes_max: u64,
+    },
+    /// The journal's disk has so little room that nothing new is begun: what is left is for calls in flight.
+    #[error(
+        "the journal's disk has {free_bytes} bytes free, and below {free_bytes_min} no call is begun: free some room, nothing has to be restarted; or lower the setting app.journal_free_bytes_min"
+    )]
+    NoRoom {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be.
+        free_bytes_min: u64,
     },
     /// A row is longer than a record may be.
     #[error("a row of {bytes} bytes is longer than a journal record may be ({bytes_max} bytes)")]

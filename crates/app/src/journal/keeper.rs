@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use super::disk::Disk;
 use super::error::JournalError;
 use super::log::Log;
+use super::room::Room;
 use super::{JournalStatus, SyncPolicy};
 
 /// How long chores gather where the sync policy does not say it.
@@ -32,6 +33,7 @@ pub(super) struct Keeper {
     /// Rings for everybody when a sync has ended.
     sync_ended: Condvar,
     sync_failures: AtomicU64,
+    room: Room,
     chores: Mutex<()>,
     /// Whether the thread was told that there is something to do.
     called: AtomicBool,
@@ -54,7 +56,7 @@ struct Wanted {
 }
 
 impl Keeper {
-    pub(super) fn new(disk: Arc<Disk>, log: Log, policy: SyncPolicy) -> Self {
+    pub(super) fn new(disk: Arc<Disk>, log: Log, policy: SyncPolicy, room: Room) -> Self {
         Self {
             disk,
             log: Mutex::new(log),
@@ -62,6 +64,7 @@ impl Keeper {
             synced: Mutex::new(Synced::default()),
             sync_ended: Condvar::new(),
             sync_failures: AtomicU64::new(0),
+            room,
             chores: Mutex::new(()),
             called: AtomicBool::new(false),
             wanted: Mutex::new(Wanted::default()),
@@ -81,6 +84,11 @@ impl Keeper {
         }
     }
 
+    /// Refuses what is new where the disk has too little room, and has it looked at again.
+    pub(super) fn demand_room(&self) -> Result<(), JournalError> {
+        self.room.check().inspect_err(|_no_room| self.call())
+    }
+
     /// Wakes the thread, at most once for all that it finds to do when it comes.
     pub(super) fn call(&self) {
         if !self.called.swap(true, Ordering::SeqCst) {
@@ -98,6 +106,7 @@ impl Keeper {
     /// Writes the notes, syncs, and removes what nothing needs any more.
     pub(super) fn do_chores(&self, sync: SyncPolicy) -> Result<(), JournalError> {
         let _chores = self.chores.lock();
+        self.room.look_again(&self.disk);
         self.log.lock().write_posted()?;
         if sync != SyncPolicy::Never {
             self.sync()?;
@@ -125,6 +134,8 @@ impl Keeper {
             unposted: counts.unposted,
             unsynced: counts.appended.saturating_sub(synced),
             sync_failures: self.sync_failures.load(Ordering::SeqCst),
+            free_bytes: self.room.free_bytes(),
+            has_room: !counts.is_full && self.room.check().is_ok(),
         }
     }
 

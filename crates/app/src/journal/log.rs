@@ -17,6 +17,9 @@ use super::error::JournalError;
 use super::frame::{FORMAT, HEADER_BYTES, Header};
 use super::replay::Replayed;
 
+/// What a row takes, roughly: a journal with less room than this calls itself full.
+const ROW_BYTES: u64 = 1_024;
+
 /// Where a frame stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
@@ -78,6 +81,8 @@ pub(super) struct Counts {
     pub(super) open_calls: u64,
     pub(super) unposted: u64,
     pub(super) appended: u64,
+    /// Whether nothing new is begun.
+    pub(super) is_full: bool,
 }
 
 #[derive(Debug)]
@@ -212,6 +217,7 @@ impl Log {
             open_calls: self.open_calls,
             unposted: live - self.open_calls,
             appended: self.appended,
+            is_full: self.bytes.saturating_add(ROW_BYTES) > self.bytes_max,
         }
     }
 

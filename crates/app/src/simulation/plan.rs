@@ -165,6 +165,7 @@ fn journal(dice: &mut Dice) -> JournalConfig {
         segment_bytes,
         // Room for several segments, without which none is ever full and removed.
         bytes_max: segment_bytes * dice.one_of(&[8, 100, 10_000]),
+        free_bytes_min: 0,
     }
 }
 

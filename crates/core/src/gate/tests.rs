@@ -377,3 +377,28 @@ proptest! {
         prop_assert!(gate.snapshot(now).0.is_idle());
     }
 }
+
+#[test]
+fn a_call_that_ends_gives_back_its_own_hold_and_no_others() {
+    let mut gate = gate(&integration(&json!({})), 10, 100);
+    let now = moment(NOVEMBER, 1);
+    let mut holds = (0..3).map(|_| {
+        let Decision::Admitted(admission) = gate.admit(&ask(10, 10), now, Attempt::First) else {
+            panic!("not admitted")
+        };
+        admission.hold
+    });
+    let (first, second, third) = (holds.next(), holds.next(), holds.next());
+    drop(holds);
+    let held = |gate: &mut Gate| gate.snapshot(now).0.tokens.held;
+    gate.release(&first.unwrap());
+    assert_eq!(held(&mut gate), 20);
+    let used = Actual {
+        cost: Nanos::ZERO,
+        tokens: 0,
+    };
+    gate.settle(&second.unwrap(), &used);
+    assert_eq!(held(&mut gate), 10);
+    gate.release(&third.unwrap());
+    assert_eq!(held(&mut gate), 0);
+}

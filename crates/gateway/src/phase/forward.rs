@@ -97,7 +97,7 @@ pub(crate) fn silent(silence: Silence, gateway: &Gateway) -> Refused {
                 .to_owned(),
         )
         .never_again(),
-        Silence::NotJournaled => Refused::unavailable(),
+        Silence::NotJournaled => Refused::not_written_down(),
         Silence::Broke => Refused::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

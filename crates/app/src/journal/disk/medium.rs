@@ -63,6 +63,18 @@ impl SegmentFile {
 }
 
 impl Medium {
+    /// Bytes that this process may still write; none where the system does not say.
+    pub(super) fn free_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Folder(handle) => {
+                let disk = rustix::fs::fstatvfs(handle).ok()?;
+                Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+            }
+            #[cfg(test)]
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Makes an empty segment; one that is there is emptied.
     pub(super) fn create(&self, path: &Path) -> io::Result<SegmentFile> {
         match self {

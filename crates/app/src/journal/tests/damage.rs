@@ -194,3 +194,120 @@ fn a_segment_of_a_later_format_is_refused_and_kept() {
     ));
     assert_eq!(fs::read(&files[0]).unwrap(), bytes);
 }
+
+/// Every record of a journal flipped in turn: what is lost is that record alone, and it is named.
+#[test]
+fn a_salvage_keeps_every_record_but_the_damaged_one_and_names_that() {
+    let (whole, files) = sealed(12);
+    let all = Books::of(&open(copy_of(whole.path()).path()).1).rows;
+    for (place, file) in files.iter().enumerate().take(2) {
+        let length = fs::metadata(file).unwrap().len();
+        for at in (0..length).step_by(61) {
+            let dir = copy_of(whole.path());
+            let file = dir.path().join(file.file_name().unwrap());
+            let mut bytes = fs::read(&file).unwrap();
+            bytes[usize::try_from(at).unwrap()] ^= 0x10;
+            fs::write(&file, &bytes).unwrap();
+
+            let found = inspect(dir.path()).unwrap();
+            assert_eq!(found.damages.len(), 1, "{:?}", found.damages);
+            let damage = &found.damages[0];
+            assert_eq!(damage.file, file);
+            assert!(
+                damage.offset <= at && at < damage.offset + damage.bytes,
+                "{damage:?} {at}"
+            );
+            assert_eq!(fs::read(&file).unwrap(), bytes, "looking changes nothing");
+
+            let done = salvage(dir.path()).unwrap();
+            assert_eq!(done.found, found);
+            let aside = done.set_aside.unwrap();
+            let kept = aside.join(file.file_name().unwrap());
+            assert_eq!(fs::read(kept).unwrap(), bytes, "the evidence stays");
+
+            let (journal, recovery) = open(dir.path());
+            drop(journal);
+            let books = Books::of(&recovery);
+            let lost: Vec<&String> = all
+                .keys()
+                .filter(|call| !books.rows.contains_key(*call))
+                .collect();
+            // The row's record is lost: its call is found open, or, in a journal of rows alone, gone.
+            assert!(lost.len() <= 1, "{lost:?} of {place} at {at}");
+            assert!(books.interrupted.keys().all(|call| lost.contains(&call)));
+            assert_eq!(
+                salvage(dir.path()).unwrap().set_aside,
+                None,
+                "nothing is left to do"
+            );
+        }
+    }
+}
+
+fn copy_of(dir: &Path) -> TempDir {
+    let copy = TempDir::new().unwrap();
+    for file in segments(dir) {
+        fs::copy(&file, copy.path().join(file.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn a_salvage_of_a_journal_with_missing_and_foreign_files_keeps_the_rest() {
+    let (dir, files) = sealed(12);
+    fs::remove_file(&files[1]).unwrap();
+    fs::write(dir.path().join("journal-1.seg"), "odd").unwrap();
+    let found = inspect(dir.path()).unwrap();
+    let what: Vec<&str> = found.damages.iter().map(|damage| damage.what).collect();
+    assert_eq!(
+        what,
+        ["its name is not that of a segment", "the file is missing"]
+    );
+    let missing = &found.damages[1];
+    assert!(
+        missing.after.is_some() && missing.before.is_some(),
+        "{missing:?}"
+    );
+    let done = salvage(dir.path()).unwrap();
+    assert!(done.set_aside.unwrap().join("journal-1.seg").exists());
+    let (_journal, recovery) = open(dir.path());
+    let kept = recovery.unposted.len() + recovery.interrupted.len();
+    assert_eq!(u64::try_from(kept).unwrap(), found.rows + found.open_calls);
+    assert!(kept >= 6, "{kept}");
+}
+
+#[test]
+fn a_salvage_stopped_in_the_middle_can_be_given_again() {
+    let (dir, files) = sealed(12);
+    let mut bytes = fs::read(&files[2]).unwrap();
+    bytes[60] ^= 1;
+    fs::write(&files[2], &bytes).unwrap();
+    let before = inspect(dir.path()).unwrap();
+    let aside = salvage(dir.path()).unwrap().set_aside.unwrap();
+    // As if it had ended before the last files were moved: those, from the damaged one on, are back.
+    for file in &files[2..] {
+        fs::rename(aside.join(file.file_name().unwrap()), file).unwrap();
+    }
+    assert!(Journal::open(config(dir.path(), 1 << 20)).is_err());
+    salvage(dir.path()).unwrap();
+    let (_journal, recovery) = open(dir.path());
+    let kept = recovery.unposted.len() + recovery.interrupted.len();
+    assert_eq!(
+        u64::try_from(kept).unwrap(),
+        before.rows + before.open_calls
+    );
+}
+
+#[test]
+fn a_sound_journal_and_a_torn_end_are_no_damage() {
+    let (dir, files) = crashed(5);
+    let last = files.last().unwrap();
+    let bytes = fs::read(last).unwrap();
+    fs::write(last, &bytes[..bytes.len() - 10]).unwrap();
+    let found = inspect(dir.path()).unwrap();
+    assert_eq!(found.damages, []);
+    assert!(found.torn_bytes > 0);
+    assert_eq!((found.rows, found.open_calls), (4, 1));
+    assert_eq!(salvage(dir.path()).unwrap().set_aside, None);
+    assert_eq!(segments(dir.path()), files);
+}

@@ -189,3 +189,33 @@ fn appends_that_wait_for_the_disk_at_the_same_time_share_a_sync() {
     let syncs = journal.keeper.disk.faults.syncs.load(Ordering::SeqCst);
     assert!(syncs < 640, "{syncs} syncs for 640 appends");
 }
+
+#[test]
+fn before_the_disk_is_full_nothing_new_is_begun_and_what_is_in_flight_is_settled() {
+    let dir = TempDir::new().unwrap();
+    let mut config = config(dir.path(), 1 << 20);
+    config.free_bytes_min = 1_000_000;
+    let (journal, _) = Journal::open(config).unwrap();
+    let in_flight = worst(&journal, "in-flight");
+    assert!(journal.status().has_room);
+    let free = &journal.keeper.disk.faults.free;
+    free.store(999_999, Ordering::SeqCst);
+    journal.sync().unwrap();
+    let refused = journal.dispatched(&entry("new", WORST));
+    let expected = (999_999, 1_000_000);
+    assert!(
+        matches!(refused, Err(JournalError::NoRoom { free_bytes, free_bytes_min }) if (free_bytes, free_bytes_min) == expected),
+        "{refused:?}"
+    );
+    assert!(journal.recorded(&entry("refused", ACTUAL)).is_err());
+    let status = journal.status();
+    assert_eq!((status.free_bytes, status.has_room), (999_999, false));
+    let _row = journal
+        .settled(in_flight, &entry("in-flight", ACTUAL))
+        .unwrap();
+    free.store(1_000_000, Ordering::SeqCst);
+    // The refusals have the disk looked at again, without being told.
+    while journal.dispatched(&entry("later", WORST)).is_err() {
+        std::thread::yield_now();
+    }
+}
