@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use tollgate_tests::{Caller, nanos_of_usd};
 
 use super::Seen;
-use super::scene::Scene;
+use super::scene::{Patience, Scene};
 use crate::Engine;
 use crate::fleet::Shape;
 
@@ -82,8 +82,8 @@ enum Limit {
 pub(crate) async fn run(options: &Options) -> Seen {
     let mut seen = Seen::default();
     seen.tell(format!(
-        "{:>7} {:>5} {:>6} {:>8} {:>12} {:>12} {:>10} {:>10} {:>8}",
-        "limit", "nodes", "tries", "admitted", "of", "settled", "left", "hold", "s"
+        "{:>7} {:>5} {:>6} {:>8} {:>5} {:>12} {:>12} {:>10} {:>10} {:>8}",
+        "limit", "nodes", "tries", "admitted", "late", "of", "settled", "left", "hold", "s"
     ));
     for &nodes in &options.nodes {
         if let Err(why) = play(options, nodes, &mut seen).await {
@@ -175,14 +175,15 @@ async fn storm(
     let begun = Instant::now();
     let counts = try_all(&callers, options).await;
     let took = begun.elapsed().as_secs_f64();
+    let nodes = callers.len();
+    let place = format!("{limit:?} on {nodes} nodes");
+    let (hold, late) = used_up(&callers, &place, seen).await?;
     scene.comes_to_rest().await?;
     let settled = limit.settled(&integration.limits().await);
-    let (nodes, left) = (callers.len(), ceiling - settled);
-    let place = format!("{limit:?} on {nodes} nodes");
-    let hold = least_hold(&callers, &place, seen).await;
+    let left = ceiling - settled;
     let admitted = counts.get("200").copied().unwrap_or_default();
     seen.tell(format!(
-        "{:>7} {nodes:>5} {:>6} {admitted:>8} {ceiling:>12} {settled:>12} {left:>10} {hold:>10} {took:>8.1}",
+        "{:>7} {nodes:>5} {:>6} {admitted:>8} {late:>5} {ceiling:>12} {settled:>12} {left:>10} {hold:>10} {took:>8.1}",
         format!("{limit:?}").to_lowercase(),
         options.tries,
     ));
@@ -220,13 +221,13 @@ async fn limit_is_lowered(scene: &Scene, options: &Options, seen: &mut Seen) -> 
         tokio::time::sleep(GLANCE).await;
     }
     try_all(&callers, options).await;
+    let place = format!("a lowered limit on {} nodes", callers.len());
+    let (hold, late) = used_up(&callers, &place, seen).await?;
     scene.comes_to_rest().await?;
     let settled = Limit::Tokens.settled(&integration.limits().await);
-    let place = format!("a lowered limit on {} nodes", callers.len());
-    let hold = least_hold(&callers, &place, seen).await;
     let left = ceiling - settled;
     seen.tell(format!(
-        "{:>7} {:>5} {:>6} {:>8} {ceiling:>12} {settled:>12} {left:>10} {hold:>10}",
+        "{:>7} {:>5} {:>6} {:>8} {late:>5} {ceiling:>12} {settled:>12} {left:>10} {hold:>10}",
         "lowered",
         callers.len(),
         options.tries,
@@ -236,19 +237,29 @@ async fn limit_is_lowered(scene: &Scene, options: &Options, seen: &mut Seen) -> 
     Ok(())
 }
 
-/// What one more call would hold, as every node says that refuses it.
-async fn least_hold(callers: &[Caller], place: &str, seen: &mut Seen) -> i64 {
-    let mut holds = Vec::new();
+/// What one more call would hold, as every node says once it refuses for good; and how many calls it took until all
+/// did. What a node has drawn and does not need may still be on its way to the others when the storm is over.
+async fn used_up(callers: &[Caller], place: &str, seen: &mut Seen) -> Result<(i64, usize), String> {
+    let patience = Patience::new();
+    let (mut holds, mut late) = (Vec::new(), 0);
     for caller in callers {
-        let refused = caller.chat(&call()).await;
+        let refused = loop {
+            let answer = caller.chat(&call()).await;
+            match answer.status {
+                200 => late += 1,
+                429 => {
+                    let why = || format!("{place}: what is left stays held: {}", answer.text());
+                    patience.wait(why).await?;
+                }
+                _ => break answer,
+            }
+        };
         let is_right = refused.status == 402;
-        seen.note(
-            (!is_right).then(|| format!("{place}: a node answers in the end {}", refused.text())),
-        );
+        seen.note((!is_right).then(|| format!("{place}: a node answers {}", refused.text())));
         let asked = &refused.tollgate()["asked"];
         holds.extend(asked.as_i64().or_else(|| asked.as_str().map(nanos_of_usd)));
     }
-    holds.into_iter().min().unwrap_or_default()
+    Ok((holds.into_iter().min().unwrap_or_default(), late))
 }
 
 /// All clients at once, each at one node after the other: how many were answered what.
