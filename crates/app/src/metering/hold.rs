@@ -160,6 +160,12 @@ impl Hold {
         &self.terms.amount
     }
 
+    /// What it may use at worst.
+    #[cfg(test)]
+    pub(crate) fn asked(&self) -> &TokenUsage {
+        &self.dispatch.worst.tokens
+    }
+
     /// The integration that it is on.
     #[cfg(test)]
     pub(crate) fn integration_id(&self) -> tollgate_core::IntegrationId {

@@ -7,6 +7,7 @@ use tollgate_core::gate::Sharing;
 
 use super::machine::{Machine, snapshot};
 use super::oracle::Broken;
+use super::wire::unreachable_store;
 use super::world::{World, of};
 use crate::journal::{JournalError, SyncPolicy};
 
@@ -30,15 +31,24 @@ impl World {
             95..99 => self.dice.between(10 * SECOND, 70 * SECOND),
             _ => self.dice.between(300 * SECOND, HOUR),
         };
+        let micros = (micros / self.plan.slowness).max(1);
         self.truth.advance(micros);
         self.trace.note("time goes by", [micros, 0, 0, 0]);
     }
 
     /// Hours go by at once, as in a machine that sleeps.
-    pub(super) fn sleep(&mut self) {
+    pub(super) fn sleep(&mut self) -> Result<(), Broken> {
+        // Calls and questions have deadlines of minutes: none is under way for hours.
+        let letters = std::mem::take(&mut self.wire.lock().letters);
+        for letter in letters.into_values() {
+            letter.deliver(Err(unreachable_store()));
+        }
+        self.turn()?;
+        self.end_calls()?;
         let micros = self.dice.between(HOUR, 40 * HOUR);
         self.truth.advance(micros);
         self.trace.note("sleep", [micros, 0, 0, 0]);
+        Ok(())
     }
 
     /// The journal's thread comes by.

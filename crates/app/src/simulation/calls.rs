@@ -108,7 +108,8 @@ impl World {
         if has_stopped && let Some(life) = self.machines[number].life.take() {
             self.trace.note("has stopped", [of(number), 0, 0, 0]);
             self.oracle.died(number);
-            drop(life);
+            life.die();
+            self.settle_wire(number)?;
         }
         Ok(())
     }
@@ -155,6 +156,7 @@ impl World {
             machine: number,
             subject,
             period: amount.period,
+            asked: *hold.asked(),
             worst: (amount.cost.get(), amount.tokens),
             admitted_micros: self.truth.micros(),
             stage: Stage::Held,
@@ -216,6 +218,7 @@ impl World {
             // Its opening may have come to the disk whole.
             self.oracle.moved(call, Stage::Interrupted);
             self.oracle.may_be_missing(call);
+            self.oracle.forget_minute_of(call);
         } else {
             self.oracle.moved(call, Stage::Void);
             if is_faulty {
@@ -252,10 +255,11 @@ impl World {
         };
         let is_capped = self.subjects[known.subject].is_capped;
         let share = u64::try_from(self.dice.below(101)).unwrap();
-        let worst = known.worst.1.unsigned_abs();
+        let asked = known.asked;
         let (used, is_told) = match self.dice.below(100) {
-            0..80 => (TokenUsage::plain(worst * share / 100, 0), true),
-            80..88 => (TokenUsage::plain(worst * 2 + 7, worst), true),
+            _ if self.uses_all => (asked, true),
+            0..80 => (part_of(&asked, share), true),
+            80..88 => (part_of(&asked, 200 + share), true),
             _ => (TokenUsage::NONE, false),
         };
         let before = known.worst;
@@ -296,6 +300,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// So many hundredths of a usage, rounded down.
+fn part_of(usage: &TokenUsage, hundredths: u64) -> TokenUsage {
+    let part = |tokens: u64| tokens * hundredths / 100;
+    TokenUsage::plain(part(usage.input), part(usage.output))
 }
 
 /// A refusal as a figure of the trace.

@@ -84,6 +84,13 @@ impl ModelStore {
         )
     }
 
+    /// What all months of an integration have settled.
+    pub(super) fn committed_in(&self, integration: IntegrationId) -> i64 {
+        let months = self.books.months.iter();
+        let own = months.filter(|((id, _), _)| *id == integration);
+        own.map(|(_, month)| month.nanos).sum()
+    }
+
     pub(super) fn row_of(&self, call: &CallId) -> Option<&Row> {
         self.rows.get(*self.calls.get(call)?)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use tollgate_core::usage::UsageSource;
-use tollgate_core::{CallId, Period};
+use tollgate_core::{CallId, Period, TokenUsage};
 
 use super::model::Row;
 use super::plan::Subject;
@@ -45,6 +45,7 @@ pub(super) struct Call {
     pub(super) machine: usize,
     pub(super) subject: usize,
     pub(super) period: Period,
+    pub(super) asked: TokenUsage,
     pub(super) worst: Amount,
     pub(super) admitted_micros: i64,
     pub(super) stage: Stage,

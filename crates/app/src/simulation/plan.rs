@@ -101,6 +101,8 @@ pub(super) struct Plan {
     pub(super) lost_questions: usize,
     pub(super) lost_answers: usize,
     pub(super) acts: Vec<(Act, usize)>,
+    /// Time goes by so many times more slowly, which makes minutes full.
+    pub(super) slowness: i64,
     /// How many steps go by between two rests.
     pub(super) steps_to_rest: u64,
 }
@@ -147,6 +149,7 @@ impl Plan {
             lost_questions: if is_alone { 0 } else { lossy },
             lost_answers: if is_alone { 0 } else { lossy },
             acts: acts(sharing, dice),
+            slowness: dice.one_of(&[1, 1, 10, 50]),
             steps_to_rest: dice.one_of(&[500, 2_000, 5_000]),
         }
     }
@@ -204,10 +207,10 @@ fn subject(at: usize, dice: &mut Dice) -> Subject {
     record.budget_limit_cents = dice.one_of(&[0, 1, 3, 20, 500]);
     record.token_limit_month = dice.one_of(&[0, 0, 3_000, 50_000]);
     record.rate_limit_rpm = dice.one_of(&[0, 1, 10, 60, 600]);
-    // Odd prices, so that no cost is a round number.
+    // An input token for one nano-dollar, so that a call can fit to the last; and an odd price for output.
     let config = json!({
         "hard_cap": is_capped,
-        "prices": { MODEL: { "input": 1_234_567_891_u64, "output": 7_777_777_777_u64 } },
+        "prices": { MODEL: { "input": 1_000_000, "output": 7_777_777_777_u64 } },
     });
     record.config = config.as_object().cloned();
     Subject {

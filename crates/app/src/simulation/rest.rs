@@ -1,6 +1,6 @@
 //! Coming to rest: faults end, everybody finishes what it is at, and then the books must be right.
 
-use tollgate_core::{Nanos, TokenUsage};
+use tollgate_core::Nanos;
 
 use super::machine::Machine;
 use super::oracle::Broken;
@@ -12,22 +12,7 @@ const ROUNDS_MAX: usize = 3_000;
 impl World {
     /// Lets everything come to rest and compares all books.
     pub(super) fn rest(&mut self) -> Result<(), Broken> {
-        self.trace.note("comes to rest", [0; 4]);
-        self.end_faults();
-        let mut rounds = 0;
-        loop {
-            self.go_on()?;
-            if self.is_at_rest() {
-                break;
-            }
-            rounds += 1;
-            if rounds > ROUNDS_MAX {
-                return Err(format!(
-                    "after {rounds} rounds it is not at rest: {}",
-                    self.unrest()
-                ));
-            }
-        }
+        self.calm()?;
         self.check_books()?;
         for number in 0..self.machines.len() {
             self.chores_of(number);
@@ -41,6 +26,22 @@ impl World {
         self.trace
             .note("is at rest", [of(model.rows.len()), 0, 0, 0]);
         Ok(())
+    }
+
+    /// Lets everything come to rest.
+    pub(super) fn calm(&mut self) -> Result<(), Broken> {
+        self.trace.note("comes to rest", [0; 4]);
+        self.end_faults();
+        for _round in 0..ROUNDS_MAX {
+            self.go_on()?;
+            if self.is_at_rest() {
+                return Ok(());
+            }
+        }
+        let unrest = self.unrest();
+        Err(format!(
+            "after {ROUNDS_MAX} rounds it is not at rest: {unrest}"
+        ))
     }
 
     fn end_faults(&mut self) {
@@ -68,6 +69,13 @@ impl World {
         for number in 0..self.machines.len() {
             self.beat(number);
         }
+        self.end_calls()?;
+        self.truth.advance(20_000);
+        self.turn()
+    }
+
+    /// Ends every call that was admitted.
+    pub(super) fn end_calls(&mut self) -> Result<(), Broken> {
         while let Some((number, call, hold)) = self.any_hold() {
             if hold.has_left() {
                 self.finish(number, call, hold)?;
@@ -75,8 +83,7 @@ impl World {
                 self.leave(number, call, hold);
             }
         }
-        self.truth.advance(20_000);
-        self.turn()
+        Ok(())
     }
 
     fn any_hold(&mut self) -> Option<(usize, usize, crate::metering::Hold)> {
@@ -185,86 +192,6 @@ impl World {
                         "node {number} would hand out {has:?} of {left:?}: {account:?}"
                     ));
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Uses up a capped budget on all nodes: what is left at the end is less than one call's hold.
-    pub(super) fn exhaust(&mut self) -> Result<(), Broken> {
-        for subject in 0..self.subjects.len() {
-            let record = &mut self.subjects[subject].record;
-            let limit = record.budget_limit_cents.saturating_mul(10_000_000);
-            let is_open = record.status == cus_models::CusIntegrationStatus::Enabled;
-            if limit == 0 || limit > 300_000_000 || !is_open || !self.subjects[subject].is_capped {
-                continue;
-            }
-            let record = &mut self.subjects[subject].record;
-            (record.rate_limit_rpm, record.token_limit_month) = (0, 0);
-            self.subjects[subject].version += 1;
-            let changed = self.subjects[subject].clone();
-            self.oracle.limits_changed(subject, &changed);
-            self.rest()?;
-            self.exhaust_one(subject, limit)?;
-        }
-        Ok(())
-    }
-
-    fn exhaust_one(&mut self, subject: usize, limit: i64) -> Result<(), Broken> {
-        let tokens = u64::try_from(limit / 40 / 7_778).unwrap();
-        let worst = TokenUsage::plain(0, tokens);
-        let mut idle_rounds = 0;
-        // At first all nodes at once, which may keep from each other what is left; then each by
-        // itself, three times: the others give back when they hear that it lacks something.
-        let nodes = self.machines.len();
-        while idle_rounds < 2 + 3 * nodes {
-            let before = self.oracle.settled_rows;
-            for number in 0..nodes {
-                if idle_rounds < 2 || number == (idle_rounds - 2) / 3 {
-                    self.ask_for(number, subject, worst);
-                }
-            }
-            for _ in 0..6 {
-                self.turn()?;
-                self.serve_all()?;
-                for (number, subject) in std::mem::take(&mut self.wants) {
-                    self.tell_want(number, subject);
-                }
-            }
-            self.truth.advance(100_000);
-            self.rest()?;
-            idle_rounds = if self.oracle.settled_rows == before {
-                idle_rounds + 1
-            } else {
-                0
-            };
-        }
-        // All that is idle goes back, so that the latest figures are everybody's.
-        let wall = self
-            .machines
-            .iter()
-            .filter_map(|machine| machine.life.as_ref());
-        let periods: Vec<_> = wall
-            .map(|life| {
-                let mut gate = life.integrations[subject].gate.lock();
-                gate.snapshot(life.clock.now()).0.period
-            })
-            .collect();
-        let hold = i64::try_from(tokens).unwrap() * 7_778;
-        for period in periods {
-            let key = (self.subjects[subject].id, period);
-            let spent = self
-                .shelf
-                .model
-                .books
-                .months
-                .get(&key)
-                .map_or(0, |month| month.nanos);
-            if limit - spent >= hold {
-                let parts = &self.shelf.model.parts.get(&key);
-                return Err(format!(
-                    "{spent} of {limit} used in {key:?}, and no node admits a call of {hold}: {parts:?}"
-                ));
             }
         }
         Ok(())

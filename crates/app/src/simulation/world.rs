@@ -35,6 +35,8 @@ pub(super) struct World {
     pub(super) is_out: bool,
     /// Who has still to hear that an integration's part is wanted.
     pub(super) wants: BTreeSet<(usize, usize)>,
+    /// Whether calls use all that they asked for.
+    pub(super) uses_all: bool,
     nodes_made: u128,
     weights: Vec<usize>,
 }
@@ -57,6 +59,7 @@ impl World {
             calls_asked: 0,
             is_out: false,
             wants: BTreeSet::new(),
+            uses_all: false,
             nodes_made: 0,
             weights: plan.acts.iter().map(|(_, weight)| *weight).collect(),
             dice,
@@ -132,7 +135,7 @@ impl World {
             Act::DiskFault => self.disk_fault(),
             Act::SetWall => self.set_wall(),
             Act::SetStoreClock => self.set_store_clock(),
-            Act::Sleep => self.sleep(),
+            Act::Sleep => self.sleep()?,
         }
         Ok(())
     }
