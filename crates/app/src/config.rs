@@ -24,7 +24,8 @@ pub struct AppConfig {
     /// Bytes that must be free on the journal's disk for a further call to be admitted; 0 never
     /// looks.
     pub journal_free_bytes_min: u64,
-    /// Milliseconds for which finished calls are gathered before they are written to the ledger.
+    /// Milliseconds from one write to the ledger to the next while calls keep ending, unless a whole
+    /// batch waits.
     pub ledger_gather_ms: u64,
     /// Rows written to the ledger in one transaction, at most.
     pub ledger_batch_rows: usize,
@@ -67,7 +68,7 @@ impl Default for AppConfig {
             journal_sync_ms: 5,
             journal_bytes_max: 4 << 30,
             journal_free_bytes_min: 64 << 20,
-            ledger_gather_ms: 5,
+            ledger_gather_ms: 100,
             ledger_batch_rows: 1_000,
             ledger_backlog_rows_max: 500_000,
             refresh_seconds: 2,

@@ -3,9 +3,12 @@
 //! What is in the queue is in the journal, so nothing is lost with the process. A batch that the
 //! store does not take is tried again until it does; the caller of a call never waits for it.
 
+mod beside;
+mod progress;
+
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,6 +19,9 @@ use tollgate_core::usage::UsageEntry;
 use tollgate_core::{CallId, Clock, TenantId};
 use tollgate_store::{AppendReport, StoreError};
 
+pub use self::progress::LedgerProgress;
+
+use self::beside::under_another_id;
 use crate::authority::Authority;
 use crate::error::AppError;
 use crate::journal::{Journal, Receipt};
@@ -23,11 +29,11 @@ use crate::journal::{Journal, Receipt};
 const RETRY_MS_FIRST: u64 = 50;
 const RETRY_MS_MOST: u64 = 5_000;
 
+/// How long the writer, while it gathers, does not look whether its batch is full or somebody waits for it.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// How long somebody who reports usage waits for the store.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
-
-/// What the id of a call ends in that went through the gateway when somebody had reported another under its own.
-const GATEWAY_SUFFIX: &str = "~gateway";
 
 /// A call id that its caller gave: nobody else may use it until its row is in the ledger, or the
 /// claim is dropped without one.
@@ -71,29 +77,31 @@ struct Shared {
     conflicts: AtomicU64,
     failures: AtomicU64,
     last_posted_micros: AtomicI64,
+    /// How many wait until all that is queued is in the ledger: for them nothing is gathered.
+    awaited: AtomicUsize,
 }
 
-/// How the ledger is doing on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LedgerProgress {
-    /// Rows given to the writer since the start.
-    pub queued_rows: u64,
-    /// Of these, rows that the store has.
-    pub posted_rows: u64,
-    /// Rows that the store already had.
-    pub duplicate_rows: u64,
-    /// Rows whose id the store has with other content.
-    pub conflicting_rows: u64,
-    /// Batches that the store did not take at the first try.
-    pub failed_writes: u64,
-    /// When the last batch was written.
-    pub last_posted_at: Option<Timestamp>,
+/// Somebody who waits for the books.
+struct Awaiting<'s>(&'s Shared);
+
+impl<'s> Awaiting<'s> {
+    fn of(shared: &'s Shared) -> Self {
+        shared.awaited.fetch_add(1, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The writer's settings.
 #[derive(Debug, Clone, Copy)]
 pub struct WriterConfig {
-    /// Milliseconds for which rows are gathered.
+    /// Milliseconds from one transaction to the next while calls keep ending, unless a whole batch
+    /// waits. A call that ends after a quiet time is written at once.
     pub gather_ms: u64,
     /// Rows of one transaction, at most.
     pub batch_rows: usize,
@@ -217,6 +225,7 @@ impl Ledger {
     /// Waits until everything that was queued before is in the ledger.
     pub async fn caught_up(&self) {
         let goal = self.shared.queued.load(Ordering::SeqCst);
+        let _awaiting = Awaiting::of(&self.shared);
         let mut posted = self.posted.clone();
         // The channel closes only with the writer, and then nothing more will come.
         let _closed = posted.wait_for(|posted| *posted >= goal).await.is_err();
@@ -279,19 +288,44 @@ where
 {
     async fn keep(self, mut postings: mpsc::UnboundedReceiver<Posting>) {
         let mut batch = Vec::with_capacity(self.config.batch_rows);
-        let gather = Duration::from_millis(self.config.gather_ms);
+        let gather_micros = i64::try_from(self.config.gather_ms.saturating_mul(1_000));
+        let gather_micros = gather_micros.unwrap_or(i64::MAX);
+        let mut due_micros = self.steady_micros();
         loop {
             if postings.recv_many(&mut batch, self.config.batch_rows).await == 0 {
                 return;
             }
-            if batch.len() < self.config.batch_rows && self.config.gather_ms > 0 {
-                (self.pause)(gather).await;
-                let room = self.config.batch_rows.saturating_sub(batch.len());
-                let more = std::iter::from_fn(|| postings.try_recv().ok());
-                batch.extend(more.take(room));
-            }
+            self.gather(&postings, batch.len(), due_micros).await;
+            let room = self.config.batch_rows.saturating_sub(batch.len());
+            let more = std::iter::from_fn(|| postings.try_recv().ok());
+            batch.extend(more.take(room));
+            // A transaction costs as much as some dozen rows of it: under load there are few and great ones.
+            due_micros = self.steady_micros().saturating_add(gather_micros);
             self.book(std::mem::take(&mut batch)).await;
         }
+    }
+
+    /// Waits until the next transaction is due, or sooner: until a batch is full, or somebody waits for it.
+    async fn gather(
+        &self,
+        postings: &mpsc::UnboundedReceiver<Posting>,
+        taken: usize,
+        due_micros: i64,
+    ) {
+        while taken.saturating_add(postings.len()) < self.config.batch_rows
+            && self.shared.awaited.load(Ordering::SeqCst) == 0
+        {
+            let left = due_micros.saturating_sub(self.steady_micros());
+            let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
+            if left.is_zero() {
+                return;
+            }
+            (self.pause)(left.min(LOOK)).await;
+        }
+    }
+
+    fn steady_micros(&self) -> i64 {
+        self.clock.now().steady_micros
     }
 
     /// Writes one batch, for as long as it takes.
@@ -356,15 +390,4 @@ where
             .duplicates
             .fetch_add(report.duplicates, Ordering::SeqCst);
     }
-}
-
-/// The same call under an id that follows from its own, so that it is booked once however often this is tried.
-fn under_another_id(entry: &UsageEntry) -> Option<UsageEntry> {
-    let room = CallId::MAX_LENGTH.saturating_sub(GATEWAY_SUFFIX.len());
-    let id = entry.call_id.as_str();
-    let kept = id.get(..room).unwrap_or(id);
-    Some(UsageEntry {
-        call_id: format!("{kept}{GATEWAY_SUFFIX}").parse().ok()?,
-        ..entry.clone()
-    })
 }

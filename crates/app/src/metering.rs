@@ -268,7 +268,10 @@ fn worst_row(
     UsageEntry {
         tenant_id: integration.tenant_id.clone(),
         integration_id: integration.id,
-        call_id: facts.call_id.clone().unwrap_or_else(CallId::generate),
+        call_id: facts
+            .call_id
+            .clone()
+            .unwrap_or_else(|| CallId::generate_at(now.wall)),
         session_id: facts.session_id.clone(),
         agent_id: facts.agent_id.clone(),
         provider: integration.snapshot().record.provider_type,

@@ -4,6 +4,7 @@
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use tollgate_app::AppConfig;
 use tollgate_app::metering::{CallFacts, Ending, Hold, NotAdmitted};
 use tollgate_app::testing::{MODEL, World};
 use tollgate_app::usage::report::{NewReport, Reported, UsageReport};
@@ -201,5 +202,30 @@ async fn a_bound_key_reports_for_its_own_integration_alone() {
     assert_eq!(rejection.code, "permission_denied");
     let told = report(&world, &tenant, (id, "a"), Some(id)).await;
     assert!(matches!(told, Reported::Accepted(_)), "{told:?}");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn calls_that_end_one_after_the_other_share_a_transaction_and_who_waits_for_the_books_does_not_wait_for_more()
+ {
+    const CALLS: usize = 40;
+    // Whatever does not end this gathering would never be seen to end.
+    let gathering = AppConfig {
+        ledger_gather_ms: 86_400_000,
+        ..AppConfig::default()
+    };
+    let world = World::start_with(gathering).await;
+    let tenant = world.tenant("acme").await;
+    let id = world.integration(&tenant, "main").await;
+    finish(admit(&world, id, "the-first").await.unwrap());
+    assert_eq!(rows(&world, &tenant).await.len(), 1);
+    for call in 0..CALLS {
+        finish(admit(&world, id, &format!("call-{call}")).await.unwrap());
+    }
+    let before = world.app.statements();
+    world.app.books_caught_up().await;
+    let sent = world.app.statements() - before;
+    assert!(sent < 60, "{sent} statements are more than one transaction");
+    assert_eq!(rows(&world, &tenant).await.len(), CALLS + 1);
     world.close().await;
 }

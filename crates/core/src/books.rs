@@ -147,15 +147,12 @@ impl Books {
             day_of(entry.created_at),
         );
         let day = self.days.entry(day_key).or_default();
-        let month_after = MonthSum {
-            tenant: entry.tenant_id.to_string(),
-            nanos,
-            tokens: month.tokens.checked_add(tokens).ok_or(OVERFLOW)?,
-            cents: month.cents.checked_add(cents).ok_or(OVERFLOW)?,
-            calls: month.calls.saturating_add(i64::from(!entry.is_refusal())),
-        };
+        let month_tokens = month.tokens.checked_add(tokens).ok_or(OVERFLOW)?;
+        let month_cents = month.cents.checked_add(cents).ok_or(OVERFLOW)?;
         *day = day.after(entry, &figures, cents).ok_or(OVERFLOW)?;
-        *month = month_after;
+        // Nothing fails from here on: the month and the day change together.
+        (month.nanos, month.tokens, month.cents) = (nanos, month_tokens, month_cents);
+        month.calls = month.calls.saturating_add(i64::from(!entry.is_refusal()));
         let settled = self.settled.entry((month_key, node)).or_default();
         // Parts of the month's sums, which did not overflow.
         settled.nanos = settled.nanos.saturating_add(figures.cost_nanos);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
@@ -32,6 +33,12 @@ macro_rules! text_id {
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+
+            /// The id's text, not copied.
+            #[must_use]
+            pub fn shared(&self) -> Arc<str> {
+                Arc::clone(&self.0)
             }
 
             /// A new id that nobody else has: a random version 4 UUID.
@@ -155,6 +162,46 @@ text_id!(
     AgentId, "an agent id", 100
 );
 
+impl CallId {
+    /// A new id that nobody else has and that sorts by its time: a version 7 UUID. Where many calls are kept, those of
+    /// one time stand together.
+    #[must_use]
+    pub fn generate_at(now: Timestamp) -> Self {
+        Self(OrderedIds::at(now).next_id().to_string().into())
+    }
+}
+
+/// New ids in the order in which they are made: version 7 UUIDs of one moment, random but for that and counted up.
+#[derive(Debug, Clone)]
+pub struct OrderedIds {
+    head: u128,
+    count: u128,
+}
+
+impl OrderedIds {
+    /// The lowest 62 bits are counted up; the two above them are the variant.
+    const COUNT_BITS: u32 = 62;
+
+    /// Ids of that moment, to the millisecond.
+    #[must_use]
+    pub fn at(now: Timestamp) -> Self {
+        let millis = u128::try_from(now.as_millisecond()).unwrap_or(0);
+        let random = IntegrationId::generate().uuid().as_u128();
+        let twelve = (random >> 64) & 0xfff;
+        let count = random & ((1 << Self::COUNT_BITS) - 1);
+        Self {
+            head: (millis & 0xffff_ffff_ffff) << 80 | 0x7 << 76 | twelve << 64 | 0b10 << 62,
+            count,
+        }
+    }
+
+    /// The next id.
+    pub fn next_id(&mut self) -> Uuid {
+        self.count = self.count.wrapping_add(1) & ((1 << Self::COUNT_BITS) - 1);
+        Uuid::from_u128(self.head | self.count)
+    }
+}
+
 uuid_id!(
     /// A tenant's connection to one provider.
     IntegrationId
@@ -191,6 +238,24 @@ mod tests {
     fn a_text_id_cannot_carry_a_line_break_into_a_header() {
         assert!("a\r\nb".parse::<CallId>().is_err());
         assert!("a b".parse::<CallId>().is_err());
+    }
+
+    #[test]
+    fn ordered_ids_are_version_7_uuids_that_sort_by_time_and_by_the_order_they_were_made_in() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let mut earlier = OrderedIds::at(at(1_794_744_000_122));
+        let mut ids = OrderedIds::at(at(1_794_744_000_123));
+        let made = [earlier.next_id(), ids.next_id(), ids.next_id()];
+        assert!(made.is_sorted() && made[1] != made[2], "{made:?}");
+        for id in made {
+            assert_eq!(id.get_version_num(), 7);
+            assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
+        }
+        assert_eq!(made[2].as_u128() >> 80, 1_794_744_000_123);
+        let texts = made.map(|id| id.to_string());
+        assert!(texts.is_sorted(), "as text they sort alike: {texts:?}");
+        assert!(CallId::generate_at(at(5)) < CallId::generate_at(at(6)));
+        assert_ne!(CallId::generate_at(at(5)), CallId::generate_at(at(5)));
     }
 
     #[test]

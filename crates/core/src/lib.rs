@@ -36,7 +36,8 @@ pub mod verdict;
 
 pub use clock::{Clock, Moment};
 pub use id::{
-    AgentId, CallId, CredentialId, HoldId, IntegrationId, KeyId, NodeId, SessionId, TenantId,
+    AgentId, CallId, CredentialId, HoldId, IntegrationId, KeyId, NodeId, OrderedIds, SessionId,
+    TenantId,
 };
 pub use money::Nanos;
 pub use period::Period;

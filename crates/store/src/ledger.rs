@@ -2,6 +2,7 @@
 
 mod append;
 mod entry;
+mod texts;
 
 use std::sync::Arc;
 
@@ -147,7 +148,7 @@ async fn append(
     given: &[Given<'_>],
     now: Timestamp,
 ) -> Result<Vec<Fate>, StoreError> {
-    let intake = Arc::new(Intake::of(given)?);
+    let intake = Arc::new(Intake::of(given, now)?);
     let firsts = intake.firsts.iter();
     let mut months: Vec<_> = firsts.map(|first| first.entry.period()).collect();
     months.sort_unstable();

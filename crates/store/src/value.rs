@@ -1,6 +1,7 @@
 //! Domain values as the database keeps them, and back: what cannot be read is named with its table, column and row.
 
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -74,6 +75,15 @@ pub(crate) fn storable(text: &str) -> String {
         text.replace('\0', "\u{fffd}")
     } else {
         text.to_owned()
+    }
+}
+
+/// The same of text that is shared, copied only where it has to be changed.
+pub(crate) fn storable_shared(text: &Arc<str>) -> Arc<str> {
+    if text.contains('\0') {
+        storable(text).into()
+    } else {
+        Arc::clone(text)
     }
 }
 

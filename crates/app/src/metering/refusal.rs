@@ -24,7 +24,7 @@ pub(super) fn row(
     UsageEntry {
         tenant_id: integration.tenant_id.clone(),
         integration_id: integration.id,
-        call_id: CallId::generate(),
+        call_id: CallId::generate_at(now.wall),
         session_id: facts.session_id.clone(),
         agent_id: facts.agent_id.clone(),
         provider: integration.snapshot().record.provider_type,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool};
+use sqlx::postgres::{PgArguments, PgBindIterExt, PgConnectOptions, PgPool};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Postgres, SqlSafeStr, SqlStr};
 use tollgate_core::Period;
 
@@ -173,10 +173,10 @@ pub(super) fn render(statement: Statement) -> Result<(SqlStr, PgArguments), Stor
     let mut arguments = PgArguments::default();
     for value in statement.values {
         let added = match value {
-            Value::Text(text) => arguments.add(text),
+            Value::Text(text) => arguments.add(text.as_deref()),
             Value::Integer(number) => arguments.add(number),
             Value::Bytes(bytes) => arguments.add(bytes),
-            Value::Texts(texts) => arguments.add(texts),
+            Value::Texts(texts) => arguments.add(texts.iter().map(Option::as_deref).bind_iter()),
             Value::Integers(numbers) => arguments.add(numbers),
         };
         added.map_err(|source| StoreError::Unavailable { source })?;

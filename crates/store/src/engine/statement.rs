@@ -1,33 +1,46 @@
 //! A statement before it is sent: fixed text, and values that never become text.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-/// A value of a statement.
+/// A value of a statement. Texts are shared: what stands in many rows is kept once.
 #[derive(Clone)]
 pub(crate) enum Value {
-    Text(Option<String>),
+    Text(Option<Arc<str>>),
     Integer(Option<i64>),
     Bytes(Vec<u8>),
     /// A column of texts; PostgreSQL only.
-    Texts(Vec<Option<String>>),
+    Texts(Vec<Option<Arc<str>>>),
     /// A column of numbers; PostgreSQL only.
     Integers(Vec<Option<i64>>),
 }
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Text(Some(text.to_owned()))
+        Self::Text(Some(text.into()))
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Text(Some(text))
+        Self::Text(Some(text.into()))
     }
 }
 
 impl From<Option<String>> for Value {
     fn from(text: Option<String>) -> Self {
+        Self::Text(text.map(Into::into))
+    }
+}
+
+impl From<Arc<str>> for Value {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl From<Option<Arc<str>>> for Value {
+    fn from(text: Option<Arc<str>>) -> Self {
         Self::Text(text)
     }
 }
@@ -112,18 +125,16 @@ pub(crate) struct Batch {
     pub(crate) locks_rows: bool,
 }
 
-/// Rows of one `VALUES` list. Few sizes, so that each is prepared once; the greatest is far below SQLite's
-/// 32,766 values of a statement for the widest row.
-const VALUES_ROWS: [usize; 4] = [128, 16, 4, 1];
+/// Rows of one `VALUES` list, at most; the others are halves, so that a batch of any size is a few statements and each is
+/// prepared once. Far below SQLite's 32,766 values of a statement for the widest row.
+const VALUES_ROWS: usize = 256;
 
 impl Batch {
     pub(super) fn by_values(self, mut rows: Vec<Vec<Value>>) -> Vec<Statement> {
         let mut statements = Vec::new();
         while !rows.is_empty() {
-            let size = VALUES_ROWS
-                .into_iter()
-                .find(|&size| size <= rows.len())
-                .unwrap_or(1);
+            // The greatest power of two that there are rows for.
+            let size = 1 << rows.len().min(VALUES_ROWS).ilog2();
             let rest = rows.split_off(size);
             statements.push(self.values_list(rows));
             rows = rest;
@@ -132,19 +143,17 @@ impl Batch {
     }
 
     fn values_list(self, rows: Vec<Vec<Value>>) -> Statement {
-        let mut statement = sql(self.head).push(" VALUES ");
-        for (index, row) in rows.into_iter().enumerate() {
-            statement = statement.push(if index == 0 { "(" } else { ", (" });
-            for (column, value) in row.into_iter().enumerate() {
-                if column > 0 {
-                    statement = statement.push(", ");
-                }
-                // Unnamed: SQLite finds a named one by looking through all names before it.
-                statement = statement.bind(value).push("?");
-            }
-            statement = statement.push(")");
-        }
-        statement.push(" ").push(self.tail)
+        // Unnamed: SQLite finds a named one by looking through all names before it.
+        let row = format!("({}), ", vec!["?"; self.columns.len()].join(", "));
+        let list = row.repeat(rows.len());
+        let list = list.strip_suffix(", ").unwrap_or_default();
+        // Whatever fails ends the transaction. SQLite may leave a failed statement half done, then: else it would keep the
+        // pages as they were before each, to undo it alone, and that in a file.
+        let head = self.head.replacen("INSERT INTO", "INSERT OR FAIL INTO", 1);
+        let mut statement = sql(self.head);
+        statement.text = format!("{head} VALUES {list} {}", self.tail).into();
+        statement.values = rows.into_iter().flatten().collect();
+        statement
     }
 
     pub(super) fn by_arrays(self, rows: Vec<Vec<Value>>) -> Vec<Statement> {

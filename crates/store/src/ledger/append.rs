@@ -13,9 +13,10 @@ use tollgate_core::{HoldId, Nanos, NodeId};
 
 use super::Books;
 use super::entry::{self, Intake, Prepared, Slot};
+use super::texts::Texts;
 use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
-use crate::engine::{Batch, Value, Work};
+use crate::engine::{Batch, Value, Work, sql};
 use crate::error::StoreError;
 use crate::holds::NamedHolds;
 use crate::value::{Place, micros};
@@ -42,6 +43,7 @@ pub(super) async fn append(
         let mut books = open(work, &fresh, &before).await?;
         // What was held before its month was locked may have ended meanwhile.
         let mut holds = NamedHolds::read(work, &named).await?;
+        let mut texts = Texts::default();
         let mut rows = Vec::with_capacity(fresh.len());
         let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
@@ -54,6 +56,7 @@ pub(super) async fn append(
             *fate = Some(match books.post(&prepared.entry, node) {
                 Ok(cents) => {
                     let hold = holds.settle(prepared.hold, &prepared.entry);
+                    let node = texts.node(node).into();
                     rows.push(prepared.row(cents, node, now, hold));
                     booked.push(&prepared.entry);
                     Held::New(prepared.standing(cents, hold))
@@ -120,6 +123,12 @@ const CLAIM: Batch = Batch {
     locks_rows: false,
 };
 
+/// The same, for those who only have to know how many were new.
+const CLAIM_COUNTED: Batch = Batch {
+    tail: "ON CONFLICT (tenant_id, call_id) DO NOTHING",
+    ..CLAIM
+};
+
 const FIND: Batch = Batch {
     head: "SELECT k.tenant_id, k.call_id, k.entry_hash, u.id, u.cost_nanos, u.cost_cents, u.price_version, u.origin, u.hold_outcome, \
            k.created_at FROM call_keys k LEFT JOIN cus_llm_usage u \
@@ -141,14 +150,26 @@ const DISCLAIM: Batch = Batch {
 async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>, StoreError> {
     let mut sorted: Vec<&Prepared> = firsts.iter().collect();
     sorted.sort_by_key(|prepared| (&prepared.entry.tenant_id, &prepared.entry.call_id));
-    let keys = sorted.iter().map(|prepared| {
-        let mut key = key(prepared);
-        key.push(prepared.hash.into());
-        key.push(micros(prepared.entry.created_at).into());
-        key
-    });
-    let claimed: Vec<(String, String)> = work.fetch_batch(CLAIM, keys.collect()).await?;
+    let keys = || {
+        sorted
+            .iter()
+            .map(|prepared| claimed_key(prepared))
+            .collect()
+    };
     let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();
+    if !work.is_postgres() {
+        // Here a row that comes back costs more than one that is written, and nobody else writes: so that none comes back
+        // where all are new, they are counted first.
+        work.execute(sql("SAVEPOINT claim")).await?;
+        let new = work.execute_batch(CLAIM_COUNTED, keys()).await?;
+        if new == rollups::count(firsts.len()) {
+            work.execute(sql("RELEASE claim")).await?;
+            return Ok(held);
+        }
+        work.execute(sql("ROLLBACK TO claim")).await?;
+        work.execute(sql("RELEASE claim")).await?;
+    }
+    let claimed: Vec<(String, String)> = work.fetch_batch(CLAIM, keys()).await?;
     if claimed.len() == firsts.len() {
         return Ok(held);
     }
@@ -212,8 +233,17 @@ impl KnownRow {
 
 fn key(prepared: &Prepared) -> Vec<Value> {
     vec![
-        prepared.entry.tenant_id.as_str().into(),
-        prepared.entry.call_id.as_str().into(),
+        prepared.entry.tenant_id.shared().into(),
+        prepared.entry.call_id.shared().into(),
+    ]
+}
+
+fn claimed_key(prepared: &Prepared) -> Vec<Value> {
+    vec![
+        prepared.entry.tenant_id.shared().into(),
+        prepared.entry.call_id.shared().into(),
+        prepared.hash.into(),
+        micros(prepared.entry.created_at).into(),
     ]
 }
 

@@ -1,19 +1,21 @@
 //! Entries on their way into the ledger: checked, compared within their batch, laid out as rows.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tollgate_core::books::Figures;
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::{Origin, UsageEntry};
-use tollgate_core::{CallId, HoldId, Nanos, NodeId, TenantId};
+use tollgate_core::{AgentId, CallId, HoldId, Nanos, OrderedIds, SessionId, TenantId};
 
 use super::Standing;
+use super::texts::Texts;
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value};
 use crate::error::StoreError;
-use crate::value::{content_hash, micros, storable, to_json};
+use crate::value::{content_hash, micros, storable, storable_shared, to_json};
 
 /// An entry as it is given: whose row it becomes, and how it came to be known.
 #[derive(Clone, Copy)]
@@ -28,19 +30,27 @@ pub(super) struct Given<'a> {
     pub(super) hold: Option<HoldId>,
 }
 
-/// An entry that may be booked.
+/// An entry that may be booked, with its texts: whatever can be made ready is, before anything is locked.
 pub(super) struct Prepared {
     pub(super) entry: UsageEntry,
     /// The id of its row.
-    pub(super) id: String,
+    pub(super) id: Arc<str>,
     /// Tells whether another entry with the same call id is the same entry.
     pub(super) hash: i64,
     /// The hold that it settles.
     pub(super) hold: Option<HoldId>,
     origin: Origin,
     client_cost: Option<Nanos>,
-    tokens_by_class: String,
-    unit_prices: Option<String>,
+    integration: Arc<str>,
+    provider: Arc<str>,
+    policy_result: Arc<str>,
+    source: Arc<str>,
+    heard: Arc<str>,
+    period: Arc<str>,
+    day: Arc<str>,
+    tokens_by_class: Arc<str>,
+    price_version: Option<Arc<str>>,
+    unit_prices: Option<Arc<str>>,
 }
 
 /// A batch on its way: of each call the first entry, and where every entry given belongs.
@@ -63,8 +73,11 @@ pub(super) enum Slot {
 
 impl Intake {
     /// Sorts out which entries may be booked and which are in the batch twice.
-    pub(super) fn of(given: &[Given<'_>]) -> Result<Self, StoreError> {
+    ///
+    /// Rows get ids in their order at that time: in the index of ids they then stand together.
+    pub(super) fn of(given: &[Given<'_>], now: Timestamp) -> Result<Self, StoreError> {
         let mut intake = Self::default();
+        let (mut texts, mut ids) = (Texts::default(), OrderedIds::at(now));
         let mut places: HashMap<(&TenantId, &CallId), usize> = HashMap::with_capacity(given.len());
         for one in given {
             let entry = one.entry;
@@ -84,39 +97,50 @@ impl Intake {
             let place = intake.firsts.len();
             places.insert(key, place);
             intake.slots.push(Slot::First(place));
-            intake.firsts.push(Prepared::new(one, hash)?);
+            let id = ids.next_id().to_string().into();
+            let prepared = Prepared::new(one, hash, id, &mut texts)?;
+            intake.firsts.push(prepared);
         }
         Ok(intake)
     }
 }
 
 impl Prepared {
-    fn new(given: &Given<'_>, hash: i64) -> Result<Self, StoreError> {
+    fn new(
+        given: &Given<'_>,
+        hash: i64,
+        id: Arc<str>,
+        texts: &mut Texts,
+    ) -> Result<Self, StoreError> {
         let entry = given.entry;
-        let rates = entry.price.as_ref().map(|price| &price.rates);
+        let price = entry.price.as_ref();
         Ok(Self {
             entry: entry.clone(),
-            id: cus_models::generate_uuid(),
+            id,
             hash,
             hold: given.hold,
             origin: given.origin,
             client_cost: given.client_cost,
-            tokens_by_class: to_json(&entry.tokens)?,
-            unit_prices: rates.map(to_json).transpose()?,
+            integration: texts.integration(entry.integration_id),
+            provider: texts.word(entry.provider.as_str()),
+            policy_result: texts.word(entry.policy_result.as_str()),
+            source: texts.word(entry.source.as_str()),
+            heard: texts.word(given.origin.as_str()),
+            period: texts.month(entry.period()),
+            day: texts.day(day_of(entry.created_at)),
+            tokens_by_class: to_json(&entry.tokens)?.into(),
+            price_version: price.map(|price| storable_shared(&price.version)),
+            unit_prices: price.map(|price| texts.prices(&price.rates)).transpose()?,
         })
     }
 
     /// The row that the entry becomes, as those who gave it are told.
     pub(super) fn standing(&self, cost_cents: i64, hold: Option<HoldOutcome>) -> Standing {
         Standing {
-            id: self.id.clone(),
+            id: self.id.to_string(),
             cost: self.entry.cost,
             cost_cents,
-            price_version: self
-                .entry
-                .price
-                .as_ref()
-                .map(|price| storable(&price.version)),
+            price_version: self.price_version.as_deref().map(str::to_owned),
             origin: self.origin,
             created_at: self.entry.created_at,
             hold,
@@ -127,45 +151,41 @@ impl Prepared {
     pub(super) fn row(
         &self,
         cost_cents: i64,
-        node: NodeId,
+        node: Value,
         now: Timestamp,
         hold: Option<HoldOutcome>,
     ) -> Vec<Value> {
         let entry = &self.entry;
         let figures = Figures::of(entry);
         vec![
-            self.id.as_str().into(),
-            entry.tenant_id.as_str().into(),
-            entry.integration_id.to_string().into(),
-            entry.session_id.as_ref().map(ToString::to_string).into(),
-            entry.agent_id.as_ref().map(ToString::to_string).into(),
-            entry.call_id.as_str().into(),
-            entry.provider.as_str().into(),
-            storable(&entry.model).into(),
+            Arc::clone(&self.id).into(),
+            entry.tenant_id.shared().into(),
+            Arc::clone(&self.integration).into(),
+            entry.session_id.as_ref().map(SessionId::shared).into(),
+            entry.agent_id.as_ref().map(AgentId::shared).into(),
+            entry.call_id.shared().into(),
+            Arc::clone(&self.provider).into(),
+            storable_shared(&entry.model).into(),
             figures.tokens_in.into(),
             figures.tokens_out.into(),
             cost_cents.into(),
             entry.latency_ms.into(),
-            entry.policy_result.as_str().into(),
+            Arc::clone(&self.policy_result).into(),
             entry.error_code.as_deref().map(storable).into(),
             entry.error_message.as_deref().map(storable).into(),
             entry.extra.as_deref().map(storable).into(),
             micros(entry.created_at).into(),
             figures.cost_nanos.into(),
             entry.held.get().into(),
-            entry.source.as_str().into(),
-            self.tokens_by_class.as_str().into(),
-            entry
-                .price
-                .as_ref()
-                .map(|price| storable(&price.version))
-                .into(),
+            Arc::clone(&self.source).into(),
+            Arc::clone(&self.tokens_by_class).into(),
+            self.price_version.clone().into(),
             self.unit_prices.clone().into(),
-            entry.period().to_string().into(),
-            day_of(entry.created_at).to_string().into(),
-            node.to_string().into(),
+            Arc::clone(&self.period).into(),
+            Arc::clone(&self.day).into(),
+            node,
             micros(now).into(),
-            self.origin.as_str().into(),
+            Arc::clone(&self.heard).into(),
             self.client_cost.map(Nanos::get).into(),
             self.hold.map(|hold| hold.to_string()).into(),
             hold.map(|outcome| outcome.as_str().to_owned()).into(),

@@ -14,6 +14,7 @@ mod idempotency;
 mod integrations;
 mod keys;
 mod ledger;
+mod locks;
 mod masterkeys;
 mod migrations;
 mod nodes;
@@ -162,6 +163,9 @@ conformance! {
         the_same_batch_from_many_sides_is_booked_once
         a_failed_change_leaves_no_trace
         statements_are_counted;
+    locks:
+        two_nodes_that_write_draw_and_hold_at_once_wait_in_no_circle
+        three_nodes_that_write_draw_and_hold_at_once_wait_in_no_circle;
     audit:
         a_trail_is_good_as_it_was_written_and_tells_its_head
         a_changed_entry_is_named

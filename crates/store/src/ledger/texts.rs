@@ -1,0 +1,106 @@
+//! Texts that stand in many rows of a batch: each is made once and shared.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use tollgate_core::price::Rates;
+use tollgate_core::{IntegrationId, NodeId, Period};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::value::to_json;
+
+/// So many values of a kind are looked through: where there are more, making a text again costs less than finding it.
+const LATELY: usize = 16;
+
+/// The texts of a batch so far. There are few of each kind but ids.
+#[derive(Default)]
+pub(super) struct Texts {
+    words: Vec<(&'static str, Arc<str>)>,
+    ids: HashMap<Uuid, Arc<str>>,
+    days: Vec<(Date, Arc<str>)>,
+    months: Vec<(Period, Arc<str>)>,
+    prices: Vec<(Rates, Arc<str>)>,
+}
+
+impl Texts {
+    pub(super) fn word(&mut self, word: &'static str) -> Arc<str> {
+        remembered(&mut self.words, word, |word| (*word).into())
+    }
+
+    pub(super) fn integration(&mut self, id: IntegrationId) -> Arc<str> {
+        self.id(id.uuid())
+    }
+
+    pub(super) fn node(&mut self, id: NodeId) -> Arc<str> {
+        self.id(id.uuid())
+    }
+
+    pub(super) fn day(&mut self, day: Date) -> Arc<str> {
+        remembered(&mut self.days, day, |day| day.to_string().into())
+    }
+
+    pub(super) fn month(&mut self, month: Period) -> Arc<str> {
+        remembered(&mut self.months, month, |month| month.to_string().into())
+    }
+
+    /// Unit prices as JSON.
+    pub(super) fn prices(&mut self, rates: &Rates) -> Result<Arc<str>, StoreError> {
+        let lately = self.prices.iter().rev().take(LATELY);
+        if let Some((_, text)) = lately.into_iter().find(|(known, _)| known == rates) {
+            return Ok(Arc::clone(text));
+        }
+        let text: Arc<str> = to_json(rates)?.into();
+        self.prices.push((*rates, Arc::clone(&text)));
+        Ok(text)
+    }
+
+    fn id(&mut self, id: Uuid) -> Arc<str> {
+        let text = self.ids.entry(id).or_insert_with(|| id.to_string().into());
+        Arc::clone(text)
+    }
+}
+
+fn remembered<T: PartialEq>(
+    known: &mut Vec<(T, Arc<str>)>,
+    value: T,
+    text: impl FnOnce(&T) -> Arc<str>,
+) -> Arc<str> {
+    let lately = known.iter().rev().take(LATELY);
+    if let Some((_, text)) = lately.into_iter().find(|(one, _)| *one == value) {
+        return Arc::clone(text);
+    }
+    let text = text(&value);
+    known.push((value, Arc::clone(&text)));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_made_once_and_is_the_values_own() {
+        let mut texts = Texts::default();
+        let days = ["2026-11-15", "2026-11-16", "2026-11-15"];
+        let made = days.map(|day| texts.day(day.parse().unwrap()));
+        assert_eq!(made.each_ref().map(|text| &**text), days);
+        assert!(Arc::ptr_eq(&made[0], &made[2]));
+        let dear = Rates {
+            input: 2,
+            ..Rates::default()
+        };
+        let first = texts.prices(&dear).unwrap();
+        let other = texts.prices(&Rates::default()).unwrap();
+        assert!(first.contains("\"input\":2") && !other.contains("\"input\":2"));
+        assert!(Arc::ptr_eq(&first, &texts.prices(&dear).unwrap()));
+        let id = IntegrationId::generate();
+        assert_eq!(&*texts.integration(id), id.to_string());
+        assert_eq!(
+            (&*texts.word("a"), &*texts.word("b"), &*texts.word("a")),
+            ("a", "b", "a")
+        );
+        assert_eq!(&*texts.month("2026-02".parse().unwrap()), "2026-02");
+    }
+}
