@@ -121,8 +121,16 @@ impl Desk {
             request_id: self.request_id(),
         });
         let mut answer = Response::new(Answer::Whole([body].into()));
-        *answer.status_mut() = refused.status;
+        *answer.status_mut() = match refused.retry {
+            Retry::Never => self.dialect.final_status(refused.status),
+            Retry::ByStatus | Retry::After(_) => refused.status,
+        };
         let headers = answer.headers_mut();
+        if let Some(name) = self.dialect.error_header() {
+            let class = self.dialect.error_type(refused.status);
+            headers.insert(name, HeaderValue::from_static(class));
+            headers.insert("x-tollgate-code", HeaderValue::from_static(refused.code));
+        }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match refused.retry {
             Retry::ByStatus => {}
@@ -146,6 +154,9 @@ impl Desk {
     pub(crate) fn dress(&self, headers: &mut HeaderMap, origin: Origin) {
         headers.insert("x-request-id", self.request_id.clone());
         headers.insert("request-id", self.request_id.clone());
+        if self.dialect == Dialect::Bedrock {
+            headers.insert("x-amzn-requestid", self.request_id.clone());
+        }
         if let Some(call_id) = &self.call_id {
             headers.insert("x-tollgate-call-id", call_id.clone());
         }
@@ -170,7 +181,7 @@ impl Desk {
             .and_then(|integration| integration.rate(self.now));
         let Some(rate) = rate else { return };
         let (limit, remaining) = match self.dialect {
-            Dialect::OpenAi => (RATE_LIMIT, RATE_REMAINING),
+            Dialect::OpenAi | Dialect::Bedrock => (RATE_LIMIT, RATE_REMAINING),
             Dialect::Anthropic => (ANTHROPIC_RATE_LIMIT, ANTHROPIC_RATE_REMAINING),
         };
         headers.insert(limit, HeaderValue::from(rate.limit_rpm));

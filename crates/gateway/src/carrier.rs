@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::Request;
+use http::response::Parts;
 use http_body_util::{BodyExt as _, Limited};
 use tollgate_app::health::{Carrier, Carrying, NoAnswer};
 use tollgate_providers::Outbound;
@@ -47,13 +48,13 @@ impl Carrier for ProbeCarrier {
                 .into_parts();
             // Read on so that the connection can be used again; one that says too much is dropped.
             match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
-                Ok(_) => Ok(head.status),
-                Err(error) if error.is::<http_body_util::LengthLimitError>() => Ok(head.status),
+                Ok(_) => Ok(head),
+                Err(error) if error.is::<http_body_util::LengthLimitError>() => Ok(head),
                 Err(_broken) => Err(NoAnswer::Unreachable),
             }
         };
         Box::pin(async move {
-            let answered: Result<StatusCode, _> = tokio::time::timeout(patience, whole)
+            let answered: Result<Parts, _> = tokio::time::timeout(patience, whole)
                 .await
                 .unwrap_or(Err(NoAnswer::TooSlow));
             answered

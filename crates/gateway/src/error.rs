@@ -70,6 +70,18 @@ impl Refused {
         )
     }
 
+    /// A request that is signed with an access key of AWS's own.
+    pub(crate) fn signed_request() -> Self {
+        let message = "the request is signed with an access key that is none of Tollgate's: send \
+                       a Tollgate key as a bearer (AWS_BEARER_TOKEN_BEDROCK), or as the access \
+                       key id, or in the header x-tollgate-key";
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_api_key",
+            message.to_owned(),
+        )
+    }
+
     /// The same words for a key that is unknown, malformed, revoked, expired or suspended.
     pub(crate) fn unknown_key() -> Self {
         let message = "the key is not valid: it is unknown, or was revoked, or has expired";

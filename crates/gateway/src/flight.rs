@@ -249,11 +249,13 @@ impl Cargo {
             plan,
             ..
         } = &self.recipe;
-        self.reading = if let Some(failure) = provider.classify(head.status) {
+        self.reading = if let Some(failure) = provider.classify(head.status, &head.headers) {
             Reading::Failed(failure)
         } else {
             let shape = AnswerShape::of(&head.headers);
-            Reading::Metered(Box::new(provider.meter(*operation, shape, *plan)))
+            let mut meter = provider.meter(*operation, shape, *plan);
+            meter.head(&head.headers);
+            Reading::Metered(Box::new(meter))
         };
     }
 

@@ -11,7 +11,7 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-upst
 
 /// Headers that say something of the answer, or help to try again. Others concern the provider's
 /// host, its account or one connection, and would mislead whoever calls this host.
-const PASSED: [HeaderName; 10] = [
+const PASSED: [HeaderName; 18] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -22,6 +22,14 @@ const PASSED: [HeaderName; 10] = [
     HeaderName::from_static("x-should-retry"),
     HeaderName::from_static("openai-version"),
     HeaderName::from_static("openai-processing-ms"),
+    HeaderName::from_static("x-amzn-errortype"),
+    HeaderName::from_static("x-amzn-bedrock-content-type"),
+    HeaderName::from_static("x-amzn-bedrock-invocation-latency"),
+    HeaderName::from_static("x-amzn-bedrock-input-token-count"),
+    HeaderName::from_static("x-amzn-bedrock-output-token-count"),
+    HeaderName::from_static("x-amzn-bedrock-cache-read-input-token-count"),
+    HeaderName::from_static("x-amzn-bedrock-cache-write-input-token-count"),
+    HeaderName::from_static("x-amzn-bedrock-performanceconfig-latency"),
 ];
 
 /// Takes over what the caller is to get of the provider's headers.
@@ -34,7 +42,8 @@ pub(crate) fn for_caller(mut headers: HeaderMap) -> HeaderMap {
     }
     let theirs = headers
         .remove("request-id")
-        .or_else(|| headers.remove("x-request-id"));
+        .or_else(|| headers.remove("x-request-id"))
+        .or_else(|| headers.remove("x-amzn-requestid"));
     if let Some(id) = theirs {
         passed.insert(UPSTREAM_REQUEST_ID, id);
     }

@@ -205,7 +205,7 @@ fn version<'c>(call: &PrepareCall<'c>) -> Option<&'c str> {
     match call.face {
         Face::AzureV1 => None,
         Face::AzureDeployments => asked_version(call.query).or(own),
-        Face::OpenAi | Face::Anthropic => own,
+        Face::OpenAi | Face::Anthropic | Face::Bedrock => own,
     }
     .filter(|version| is_dated(version))
 }

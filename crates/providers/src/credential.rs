@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use aws_credential_types::Credentials;
 use http::HeaderValue;
 use serde::Deserialize;
 use tollgate_vault::Secret;
 
-/// The longest API key, in bytes.
+/// The longest key or token, in bytes.
 const API_KEY_MAX: usize = 4_096;
 
 /// Why a credential cannot be used. The text never contains any of it.
@@ -18,6 +19,12 @@ pub enum CredentialError {
     /// It has neither of two members, or both.
     #[error("the credential must be an object with one of the members {0}, a text")]
     OneOf(&'static str),
+    /// It is not one of AWS's kinds.
+    #[error(
+        "the credential must be an object with `access_key_id` and `secret_access_key`, and \
+         `session_token` where they are temporary, or with `api_key` alone; all are texts"
+    )]
+    Aws,
     /// The key is empty, too long, or could not stand in a header.
     #[error("a key or token must be 1 to 4096 visible ASCII characters without spaces")]
     ApiKey,
@@ -76,6 +83,64 @@ pub(crate) fn azure(secret: &Secret) -> Result<KeyOrToken, CredentialError> {
         (Some(key), None) => header(&key, "").map(KeyOrToken::Key),
         (None, Some(token)) => header(&token, "Bearer ").map(KeyOrToken::Token),
         _ => Err(NEEDED),
+    }
+}
+
+/// One of two kinds of credential of AWS.
+pub(crate) enum AwsCredential {
+    /// Keys to sign with.
+    Keys(Box<Credentials>),
+    /// An API key, behind `Bearer`.
+    Token(HeaderValue),
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct AwsFields<'a> {
+    #[serde(borrow)]
+    access_key_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    secret_access_key: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    session_token: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    api_key: Option<Cow<'a, str>>,
+}
+
+/// The keys or the API key of a credential of AWS. A bare text is an API key.
+pub(crate) fn aws(secret: &Secret) -> Result<AwsCredential, CredentialError> {
+    let text = secret.expose().trim();
+    if !text.starts_with('{') {
+        return header(text, "Bearer ").map(AwsCredential::Token);
+    }
+    // The deserializer's own words may repeat what it read.
+    let fields: AwsFields<'_> = serde_json::from_str(text).or(Err(CredentialError::Aws))?;
+    match fields {
+        AwsFields {
+            access_key_id: None,
+            secret_access_key: None,
+            session_token: None,
+            api_key: Some(key),
+        } => header(&key, "Bearer ").map(AwsCredential::Token),
+        AwsFields {
+            access_key_id: Some(id),
+            secret_access_key: Some(key),
+            session_token: token,
+            api_key: None,
+        } => {
+            let fits = |text: &str| {
+                let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+                visible && (1..=API_KEY_MAX).contains(&text.len())
+            };
+            let named = id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            if !named || !fits(&id) || !fits(&key) || !token.as_deref().is_none_or(fits) {
+                return Err(CredentialError::Aws);
+            }
+            let token = token.map(Cow::into_owned);
+            let keys = Credentials::new(id, key, token, None, "integration");
+            Ok(AwsCredential::Keys(Box::new(keys)))
+        }
+        _ => Err(CredentialError::Aws),
     }
 }
 

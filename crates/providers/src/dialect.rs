@@ -1,9 +1,11 @@
-//! The two ways of speaking, and errors said in each so that the official SDKs understand them.
+//! The ways of speaking, and errors said in each so that the official SDKs understand them.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use serde::Serialize;
 use serde_json::value::RawValue;
+
+use crate::eventstream;
 
 /// Whose words a caller speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -14,6 +16,8 @@ pub enum Dialect {
     OpenAi,
     /// Anthropic's.
     Anthropic,
+    /// Bedrock's, of AWS.
+    Bedrock,
 }
 
 /// What went wrong, before it is put into a dialect's words.
@@ -65,6 +69,13 @@ struct AnthropicError<'a> {
     message: &'a str,
 }
 
+#[derive(Serialize)]
+struct BedrockBody<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tollgate: Option<&'a RawValue>,
+}
+
 impl Dialect {
     /// The dialect of a request for models, which both have at the same path.
     pub(crate) fn of_models(headers: &HeaderMap) -> Self {
@@ -87,11 +98,42 @@ impl Dialect {
             (Self::Anthropic, 404) => "not_found_error",
             (Self::Anthropic, 503 | 529) => "overloaded_error",
             (Self::Anthropic, 504) => "timeout_error",
+            (Self::Bedrock, 401) => "UnrecognizedClientException",
+            (Self::Bedrock, 402) => "ServiceQuotaExceededException",
+            (Self::Bedrock, 403) => "AccessDeniedException",
+            (Self::Bedrock, 404) => "ResourceNotFoundException",
+            (Self::Bedrock, 408 | 504) => "ModelTimeoutException",
+            (Self::Bedrock, 409) => "ConflictException",
+            (Self::Bedrock, 424) => "ModelErrorException",
+            (Self::Bedrock, 429) => "ThrottlingException",
+            (Self::Bedrock, 503) => "ServiceUnavailableException",
+            (Self::Bedrock, 400..500) => "ValidationException",
+            (Self::Bedrock, _) => "InternalServerException",
             (_, 413) => "request_too_large",
             (_, 429) => "rate_limit_error",
             (_, 400..500) => "invalid_request_error",
             (Self::OpenAi, _) => "server_error",
             (Self::Anthropic, _) => "api_error",
+        }
+    }
+
+    /// The status by which a caller learns that trying again will not help. AWS's clients look at
+    /// nothing else: they try 502 and 504 again whatever they are told besides.
+    #[must_use]
+    pub fn final_status(self, status: StatusCode) -> StatusCode {
+        match (self, status.as_u16()) {
+            (Self::Bedrock, 502) => StatusCode::FAILED_DEPENDENCY,
+            (Self::Bedrock, 504) => StatusCode::REQUEST_TIMEOUT,
+            _ => status,
+        }
+    }
+
+    /// The header in which the class of an error stands, where the dialect has one.
+    #[must_use]
+    pub const fn error_header(self) -> Option<HeaderName> {
+        match self {
+            Self::OpenAi | Self::Anthropic => None,
+            Self::Bedrock => Some(HeaderName::from_static("x-amzn-errortype")),
         }
     }
 
@@ -101,13 +143,21 @@ impl Dialect {
         self.body(error).into()
     }
 
-    /// The event that ends a broken stream. It begins with a blank line, so that it is read as an
-    /// event of its own whatever was sent before it.
+    /// The event that ends a broken stream. As text it begins with a blank line, so that it is read
+    /// as an event of its own whatever was sent before it; as a frame it needs whole ones before it.
     #[must_use]
     pub fn error_event(self, error: &ErrorBody<'_>) -> Bytes {
         let opening: &[u8] = match self {
             Self::OpenAi => b"\n\ndata: ",
             Self::Anthropic => b"\n\nevent: error\ndata: ",
+            Self::Bedrock => {
+                let headers = [
+                    (":exception-type", "modelStreamErrorException"),
+                    (":content-type", "application/json"),
+                    (":message-type", "exception"),
+                ];
+                return eventstream::frame(&headers, &self.body(error)).into();
+            }
         };
         [opening, &self.body(error), b"\n\n"].concat().into()
     }
@@ -138,6 +188,10 @@ impl Dialect {
                     message: error.message,
                 },
                 request_id: error.request_id,
+                tollgate,
+            }),
+            Self::Bedrock => serde_json::to_vec(&BedrockBody {
+                message: error.message,
                 tollgate,
             }),
         };

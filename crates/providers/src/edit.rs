@@ -82,6 +82,20 @@ pub(crate) enum CapMember {
     MaxCompletionTokens,
 }
 
+/// Where a member of an object inside the body can be written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum Nested {
+    /// There is no such object.
+    #[default]
+    Absent,
+    /// The object is `null`.
+    Null(Range<usize>),
+    /// The object has not the member.
+    Without(Opening),
+    /// The member is `null`.
+    NullMember(Range<usize>),
+}
+
 /// What is to be changed in one body.
 #[derive(Debug, Default)]
 pub(crate) struct Edits {
@@ -140,6 +154,26 @@ impl Edits {
             }
         };
         self.set(name, span.clone(), tokens.to_string().into_bytes());
+    }
+
+    /// Bounds the output by a member of this name.
+    pub(crate) fn cap_as(&mut self, name: &str, tokens: u64) {
+        self.set(name, None, tokens.to_string().into_bytes());
+    }
+
+    /// Bounds the output by a member of an object inside the body.
+    pub(crate) fn cap_nested(&mut self, (outer, inner): (&str, &str), place: &Nested, tokens: u64) {
+        let object = format!(r#"{{"{inner}":{tokens}}}"#);
+        match place {
+            Nested::Absent => self.set(outer, None, object.into_bytes()),
+            Nested::Null(span) => self.replace(span.clone(), object.into()),
+            Nested::Without(opening) => {
+                let comma = if opening.empty { "" } else { "," };
+                let member = format!(r#""{inner}":{tokens}{comma}"#);
+                self.replace(opening.at..opening.at, member.into());
+            }
+            Nested::NullMember(span) => self.replace(span.clone(), tokens.to_string().into()),
+        }
     }
 
     /// The edited body.

@@ -17,6 +17,8 @@ pub enum Face {
     AzureDeployments,
     /// `/openai/v1/…`, as Azure's newer clients ask.
     AzureV1,
+    /// `/model/{id}/…`, as AWS's clients ask.
+    Bedrock,
 }
 
 impl Face {
@@ -26,6 +28,7 @@ impl Face {
         match self {
             Self::OpenAi | Self::AzureDeployments | Self::AzureV1 => Dialect::OpenAi,
             Self::Anthropic => Dialect::Anthropic,
+            Self::Bedrock => Dialect::Bedrock,
         }
     }
 }

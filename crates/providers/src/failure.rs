@@ -7,6 +7,8 @@ use http::StatusCode;
 pub enum FailureKind {
     /// It refused the stored credential: the caller's own key is fine.
     CredentialRefused,
+    /// It knows the stored credential, which may not do this.
+    AccessDenied,
     /// Too many requests of this account.
     RateLimited,
     /// Too many requests of everyone.
@@ -74,6 +76,7 @@ impl Failure {
     pub const fn code(&self) -> &'static str {
         match self.kind {
             FailureKind::CredentialRefused => "upstream_auth_failed",
+            FailureKind::AccessDenied => "upstream_access_denied",
             FailureKind::RateLimited => "upstream_rate_limited",
             FailureKind::Overloaded => "upstream_overloaded",
             FailureKind::BadRequest => "upstream_bad_request",

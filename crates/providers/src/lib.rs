@@ -16,10 +16,12 @@
 
 mod anthropic;
 mod azure;
+mod bedrock;
 mod credential;
 mod custom;
 mod dialect;
 mod edit;
+mod eventstream;
 mod face;
 mod failure;
 mod forwarding;

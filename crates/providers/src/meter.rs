@@ -5,6 +5,7 @@
 //! not simply believed: see [`Observed::invalid_usage`].
 
 mod anthropic;
+mod bedrock;
 mod counting;
 mod kept;
 mod observed;
@@ -17,6 +18,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::dialect::Dialect;
+use crate::eventstream::{self, Frames};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::{Event, Found, Scanner};
@@ -31,8 +33,10 @@ pub use usage::InvalidUsage;
 pub enum AnswerShape {
     /// As one JSON text.
     Whole,
-    /// As a stream of events.
+    /// As a stream of events in text.
     Stream,
+    /// As a stream of events in binary frames.
+    Frames,
     /// In an encoding (compressed) that is not undone: it passes, and nothing of it is read.
     Opaque,
 }
@@ -54,11 +58,23 @@ impl AnswerShape {
             .get(CONTENT_TYPE)
             .map(http::HeaderValue::as_bytes)
             .unwrap_or_default();
-        let stream = b"text/event-stream";
-        let named = kind
-            .get(..stream.len())
-            .is_some_and(|it| it.eq_ignore_ascii_case(stream));
-        if named { Self::Stream } else { Self::Whole }
+        let is_called = |name: &[u8]| {
+            let beginning = kind.get(..name.len());
+            beginning.is_some_and(|it| it.eq_ignore_ascii_case(name))
+        };
+        if is_called(b"text/event-stream") {
+            Self::Stream
+        } else if is_called(b"application/vnd.amazon.eventstream") {
+            Self::Frames
+        } else {
+            Self::Whole
+        }
+    }
+
+    /// Whether it comes as events, each to be handed on at once.
+    #[must_use]
+    pub const fn is_stream(self) -> bool {
+        matches!(self, Self::Stream | Self::Frames)
     }
 }
 
@@ -113,6 +129,7 @@ enum Flow {
     /// A whole answer that is too large to be kept.
     Large(Outline),
     Stream(Stream),
+    Frames(Frames),
     Opaque,
 }
 
@@ -129,14 +146,16 @@ struct Stream {
 enum Reader {
     OpenAi(openai::Reader),
     Anthropic(anthropic::Reader),
+    Bedrock(Box<bedrock::Reader>),
 }
 
 impl Reader {
     /// Reads an answer that is no stream.
-    fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
+    fn whole(&mut self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
         match self {
             Self::OpenAi(reader) => reader.whole(body, observed, bounds),
             Self::Anthropic(_) => anthropic::whole(body, observed, bounds),
+            Self::Bedrock(reader) => reader.whole(body, observed, bounds),
         }
     }
 
@@ -146,6 +165,29 @@ impl Reader {
             Self::Anthropic(reader) => {
                 reader.see(event, observed, bounds);
                 Fate::Pass
+            }
+            // Its streams are frames.
+            Self::Bedrock(_) => Fate::Pass,
+        }
+    }
+
+    /// Looks at what was found in a stream of frames.
+    fn see_frame(
+        &mut self,
+        found: &eventstream::Found<'_>,
+        observed: &mut Observed,
+        bounds: Bounds,
+    ) {
+        match (found, self) {
+            (eventstream::Found::Frame(frame), Self::Bedrock(reader)) => {
+                reader.see(frame, observed, bounds);
+            }
+            (eventstream::Found::TooLarge(length), _) => {
+                // Not read, but not free either.
+                observed.count(u64::try_from(*length).unwrap_or(u64::MAX));
+            }
+            (eventstream::Found::Lost | eventstream::Found::Frame(_), _) => {
+                observed.unreadable = true;
             }
         }
     }
@@ -161,10 +203,12 @@ impl Meter {
         let reader = match dialect {
             Dialect::OpenAi => Reader::OpenAi(openai::Reader::new(operation)),
             Dialect::Anthropic => Reader::Anthropic(anthropic::Reader::default()),
+            Dialect::Bedrock => Reader::Bedrock(Box::new(bedrock::Reader::new(operation))),
         };
         let flow = match shape {
             AnswerShape::Whole => Flow::Whole(Kept::default()),
             AnswerShape::Stream => Flow::Stream(Stream::default()),
+            AnswerShape::Frames => Flow::Frames(Frames::default()),
             AnswerShape::Opaque => Flow::Opaque,
         };
         Self {
@@ -172,6 +216,13 @@ impl Meter {
             reader,
             observed: Observed::default(),
             flow,
+        }
+    }
+
+    /// Takes what the head of the answer says of its usage, where a provider says it there.
+    pub fn head(&mut self, headers: &HeaderMap) {
+        if let Reader::Bedrock(reader) = &mut self.reader {
+            reader.head(headers);
         }
     }
 
@@ -193,6 +244,12 @@ impl Meter {
                 pass(chunk.clone(), out);
             }
             Flow::Opaque => pass(chunk.clone(), out),
+            Flow::Frames(frames) => {
+                let mut see = |found: &eventstream::Found<'_>| {
+                    reader.see_frame(found, observed, plan.bounds);
+                };
+                frames.push(chunk, &mut see, out);
+            }
             Flow::Stream(stream) => {
                 let mut see = |found: &Found<'_>| see(found, reader, observed, plan.bounds);
                 if plan.usage_chunk == UsageChunk::Keep {
@@ -222,6 +279,12 @@ impl Meter {
                 observed.unreadable |= observed.usage.is_none();
             }
             Flow::Opaque => self.observed.unreadable = true,
+            // Half a frame is not read; where the answer was to end with it, it passes as it is.
+            Flow::Frames(mut frames) => {
+                if end == End::Clean {
+                    pass(frames.rest(), out);
+                }
+            }
             Flow::Stream(mut stream) => {
                 // Some servers leave out the blank line after the last event.
                 let last = Found::Event(stream.scanner.rest());
@@ -244,7 +307,7 @@ impl Meter {
     /// Whether the answer is read as a stream of events.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
-        matches!(self.flow, Flow::Stream(_))
+        matches!(self.flow, Flow::Stream(_) | Flow::Frames(_))
     }
 
     /// Whether an answer that ends now has said everything: a stream has to have come to its

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::dialect::Dialect;
 use crate::face::Face;
+use crate::request::MODEL_MAX;
 
 /// One kind of request that the gateway serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -26,6 +27,14 @@ pub enum Operation {
     Messages,
     /// How many tokens a message would have.
     CountTokens,
+    /// Bedrock's chat, the same for models of all makers.
+    Converse,
+    /// The same as a stream.
+    ConverseStream,
+    /// One of Bedrock's models in its maker's own words.
+    Invoke,
+    /// The same as a stream.
+    InvokeStream,
 }
 
 /// What a deployment of Azure's can be asked for; one whose tail ends another's stands after it.
@@ -33,6 +42,14 @@ const DEPLOYED: [Operation; 3] = [
     Operation::ChatCompletions,
     Operation::Completions,
     Operation::Embeddings,
+];
+
+/// What one of Bedrock's models can be asked for.
+const BEDROCK: [Operation; 4] = [
+    Operation::Converse,
+    Operation::ConverseStream,
+    Operation::Invoke,
+    Operation::InvokeStream,
 ];
 
 /// A request that the gateway serves.
@@ -70,6 +87,9 @@ impl Operation {
             };
             return Self::at(face, method, tail);
         }
+        if let Some(tail) = path.strip_prefix("/model/") {
+            return Self::of_a_path(Face::Bedrock, &BEDROCK, method, tail);
+        }
         let tail = path.strip_prefix("/openai/")?;
         if let Some(tail) = tail.strip_prefix("v1/") {
             return Self::at(Face::AzureV1, method, tail);
@@ -79,15 +99,25 @@ impl Operation {
             return Self::at(Face::AzureDeployments, method, tail)
                 .filter(|matched| !matched.operation.has_body());
         };
-        // A deployment may be written with the integration's name and a slash before it.
-        let (deployment, operation) = DEPLOYED.into_iter().find_map(|operation| {
-            let deployment = tail.strip_suffix(operation.tail())?;
-            (method == operation.method()).then_some((deployment, operation))
+        Self::of_a_path(Face::AzureDeployments, &DEPLOYED, method, tail)
+    }
+
+    /// The operation behind a path that names the model: `{model}/{operation}`. The model may be
+    /// written with the integration's name and a slash before it.
+    fn of_a_path<'p>(
+        face: Face,
+        among: &[Self],
+        method: &Method,
+        tail: &'p str,
+    ) -> Option<Matched<'p>> {
+        let (model, operation) = among.iter().find_map(|operation| {
+            let model = tail.strip_suffix(operation.tail())?;
+            (*method == operation.method()).then_some((model, *operation))
         })?;
         Some(Matched {
             operation,
-            face: Face::AzureDeployments,
-            model: Some(model_id(deployment)?),
+            face,
+            model: Some(model_id(model)?),
         })
     }
 
@@ -118,15 +148,36 @@ impl Operation {
     pub const fn is_billed(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Embeddings | Self::Messages
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Embeddings
+                | Self::Messages
+                | Self::Converse
+                | Self::ConverseStream
+                | Self::Invoke
+                | Self::InvokeStream
         )
+    }
+
+    /// Whether the answer has output of its own, so that there is something to bound.
+    pub const fn has_output(self) -> bool {
+        self.may_stream() || matches!(self, Self::Converse | Self::Invoke)
+    }
+
+    /// Whether the answer is a stream whatever the request's body says.
+    pub const fn always_streams(self) -> bool {
+        matches!(self, Self::ConverseStream | Self::InvokeStream)
     }
 
     /// Whether the answer may be a stream of events.
     pub const fn may_stream(self) -> bool {
         matches!(
             self,
-            Self::ChatCompletions | Self::Completions | Self::Messages
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Messages
+                | Self::ConverseStream
+                | Self::InvokeStream
         )
     }
 
@@ -146,6 +197,10 @@ impl Operation {
             Self::GetModel => "get_model",
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
+            Self::Converse => "converse",
+            Self::ConverseStream => "converse_stream",
+            Self::Invoke => "invoke",
+            Self::InvokeStream => "invoke_stream",
         }
     }
 
@@ -169,6 +224,10 @@ impl Operation {
             Self::GetModel => "/models/",
             Self::Messages => "/messages",
             Self::CountTokens => "/messages/count_tokens",
+            Self::Converse => "/converse",
+            Self::ConverseStream => "/converse-stream",
+            Self::Invoke => "/invoke",
+            Self::InvokeStream => "/invoke-with-response-stream",
         }
     }
 }
@@ -181,7 +240,7 @@ fn model_id(encoded: &str) -> Option<Cow<'_, str>> {
     let whole = id
         .split('/')
         .all(|segment| !matches!(segment, "" | "." | ".."));
-    (whole && id.len() <= 200 && id.bytes().all(plain)).then_some(id)
+    (whole && id.len() <= MODEL_MAX && id.bytes().all(plain)).then_some(id)
 }
 
 /// Undoes percent-encoding once; none when it is not well-formed.
@@ -205,8 +264,18 @@ fn decoded(text: &str) -> Option<Cow<'_, str>> {
 
 /// A model's id as one segment of a path.
 pub(crate) fn push_encoded(path: &mut String, id: &str) {
+    push_encoded_but(path, id, b"._-~:@");
+}
+
+/// The same with every reserved letter encoded, also where a segment could have it: what is signed
+/// for AWS depends on how it is sent.
+pub(crate) fn push_reserved_encoded(path: &mut String, id: &str) {
+    push_encoded_but(path, id, b"._-~");
+}
+
+fn push_encoded_but(path: &mut String, id: &str, plain: &[u8]) {
     for byte in id.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-~:@".contains(&byte) {
+        if byte.is_ascii_alphanumeric() || plain.contains(&byte) {
             path.push(char::from(byte));
         } else {
             path.push('%');
@@ -353,9 +422,57 @@ mod tests {
     }
 
     #[test]
+    fn a_model_of_bedrocks_is_named_by_the_path() {
+        let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.m-v1:0";
+        let table = [
+            (
+                "us.amazon.m-v1:0/converse",
+                Operation::Converse,
+                "us.amazon.m-v1:0",
+            ),
+            (
+                "us.amazon.m-v1%3A0/converse-stream",
+                Operation::ConverseStream,
+                "us.amazon.m-v1:0",
+            ),
+            (
+                "arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2Fus.anthropic.m-v1%3A0/invoke",
+                Operation::Invoke,
+                arn,
+            ),
+            (
+                "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.m-v1:0/invoke-with-response-stream",
+                Operation::InvokeStream,
+                arn,
+            ),
+        ];
+        for (path, operation, model) in table {
+            let path = format!("/model/{path}");
+            let matched = route(&Method::POST, &path).unwrap();
+            assert_eq!(
+                (matched.operation, matched.face),
+                (operation, Face::Bedrock)
+            );
+            assert_eq!(matched.model.as_deref(), Some(model));
+            assert_eq!(route(&Method::GET, &path), None);
+        }
+        for path in [
+            "/model/m",
+            "/model//converse",
+            "/model/m/count-tokens",
+            "/model/a%2F..%2Fb/invoke",
+        ] {
+            assert_eq!(route(&Method::POST, path), None, "{path}");
+        }
+    }
+
+    #[test]
     fn an_id_is_encoded_as_one_segment() {
         let mut path = String::new();
         push_encoded(&mut path, "a/b c?é");
         assert_eq!(path, "a%2Fb%20c%3F%C3%A9");
+        let mut path = String::new();
+        push_reserved_encoded(&mut path, "arn:a/b.c-1:0");
+        assert_eq!(path, "arn%3Aa%2Fb.c-1%3A0");
     }
 }

@@ -53,14 +53,24 @@ pub trait Provider: Sync {
         Meter::new(self.describe().dialect, operation, shape, plan)
     }
 
-    /// What an answer's status means; nothing for a success.
-    fn classify(&self, status: StatusCode) -> Option<Failure> {
+    /// What an answer's head means; nothing for a success.
+    fn classify(&self, status: StatusCode, _headers: &HeaderMap) -> Option<Failure> {
         Failure::of_status(status)
     }
 
+    /// Whether an answer shows that the provider does not know the credential any more.
+    fn disowns_credential(&self, status: StatusCode, _headers: &HeaderMap) -> bool {
+        status == StatusCode::UNAUTHORIZED
+    }
+
     /// What the answer to a probe means, after so many milliseconds.
-    fn judge_probe(&self, status: StatusCode, latency_ms: i64) -> Finding {
+    fn judge_probe(&self, status: StatusCode, _headers: &HeaderMap, latency_ms: i64) -> Finding {
         probe::judge(status, latency_ms)
+    }
+
+    /// What a model is called in the books: its name without what only says where it is.
+    fn booked<'m>(&self, model: &'m str) -> &'m str {
+        model
     }
 }
 

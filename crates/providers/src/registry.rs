@@ -4,12 +4,13 @@ use cus_models::CusProviderType;
 
 use crate::anthropic::Anthropic;
 use crate::azure::Azure;
+use crate::bedrock::Bedrock;
 use crate::custom::Custom;
 use crate::dialect::Dialect;
 use crate::openai::OpenAi;
 use crate::provider::Provider;
 
-static ALL: [&dyn Provider; 4] = [&OpenAi, &Anthropic, &Azure, &Custom];
+static ALL: [&dyn Provider; 5] = [&OpenAi, &Anthropic, &Azure, &Bedrock, &Custom];
 
 /// Every provider that is served.
 #[must_use]
@@ -17,7 +18,7 @@ pub fn all() -> &'static [&'static dyn Provider] {
     &ALL
 }
 
-/// The provider of a type; none when it is not served yet.
+/// The provider of a type; none when it is not served.
 #[must_use]
 pub fn find(provider_type: CusProviderType) -> Option<&'static dyn Provider> {
     ALL.into_iter()
@@ -44,6 +45,8 @@ mod tests {
                 serving(description.dialect).any(|it| it.describe().title == description.title)
             );
         }
-        assert!(find(CusProviderType::Bedrock).is_none());
+        for provider_type in CusProviderType::ALL {
+            assert!(find(*provider_type).is_some(), "{provider_type}");
+        }
     }
 }

@@ -4,27 +4,30 @@
 //! are skipped without recursion. What is read is exactly what is forwarded, so a member that
 //! matters and stands there twice is refused; a name in other letters (`Model`) is not ours.
 
+mod bedrock;
 mod hold;
 mod parts;
+mod places;
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use tollgate_core::tokens::TOKENS_MAX;
 
-use crate::json::{Raw, skip_space, span_of};
+use crate::json::{Raw, skip_space};
 use crate::operation::Operation;
 use parts::Parts;
+use places::{null_span, opening, usage_option};
 
 pub use hold::Bounds;
 pub(crate) use hold::TEMPLATE_TOKENS;
+pub(crate) use places::{Opening, Places, UsageOption};
 
 /// The most choices that one request may ask for.
 const CHOICES_MAX: u64 = 1_024;
 
 /// The longest name of a model, in bytes, with the integration's name before it.
-const MODEL_MAX: usize = 400;
+pub(crate) const MODEL_MAX: usize = 400;
 
 /// Why a request's body cannot be served. The text is for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,46 +79,6 @@ impl RequestError {
     }
 }
 
-/// Where a body can be edited, found while it was read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Places {
-    /// After the opening brace.
-    pub(crate) opening: Opening,
-    /// The value of `model`, also when it is `null`.
-    pub(crate) model: Option<Range<usize>>,
-    /// `max_tokens` that is `null`.
-    pub(crate) null_max_tokens: Option<Range<usize>>,
-    /// `max_completion_tokens` that is `null`.
-    pub(crate) null_max_completion_tokens: Option<Range<usize>>,
-    /// What the request says of usage in a stream.
-    pub(crate) usage_option: UsageOption,
-}
-
-/// The place after an object's opening brace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Opening {
-    /// The first byte after the brace.
-    pub(crate) at: usize,
-    /// Whether the object has no members.
-    pub(crate) empty: bool,
-}
-
-/// What a request says of `stream_options.include_usage`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) enum UsageOption {
-    /// There are no `stream_options`.
-    #[default]
-    Absent,
-    /// `stream_options` is `null`.
-    Null(Range<usize>),
-    /// `stream_options` says nothing of usage.
-    Unsaid(Opening),
-    /// `include_usage` is `false` or `null`.
-    Declined(Range<usize>),
-    /// `include_usage` is `true`.
-    Asked,
-}
-
 /// What is known of one request. It does not borrow the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestFacts {
@@ -156,40 +119,43 @@ struct Members<'a> {
     inference_geo: Raw<'a>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct StreamOptions<'a> {
-    #[serde(borrow)]
-    include_usage: Raw<'a>,
-}
-
 impl RequestFacts {
     /// Reads a body. An error tells the caller what to change.
     pub fn read(operation: Operation, body: &[u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| malformed(&format!("{error}; JSON is UTF-8")))?;
         let members: Members<'_> = object(text)?;
-        let places = Places {
+        let mut places = Places {
             opening: opening(text, text),
             model: members.model.span(text),
             null_max_tokens: null_span(members.max_tokens, text),
             null_max_completion_tokens: null_span(members.max_completion_tokens, text),
             usage_option: usage_option(members.stream_options, text)?,
+            ..Places::default()
+        };
+        let mut parts = Parts::scan(operation, &members, body);
+        let more = if operation.is_bedrocks() {
+            Some(bedrock::read(text, &mut parts, &mut places)?)
+        } else {
+            None
         };
         let limit = |raw, name| whole(raw, name, TOKENS_MAX);
         let maxima = [
             limit(members.max_tokens, "max_tokens")?,
             limit(members.max_completion_tokens, "max_completion_tokens")?,
+            more.as_ref().and_then(|more| more.maximum),
         ];
         Ok(Self {
             operation,
             body_length: body.len(),
             model: model(members.model)?,
-            streams: operation.may_stream() && flag(members.stream, "stream")?.unwrap_or(false),
+            streams: operation.always_streams()
+                || (operation.may_stream() && flag(members.stream, "stream")?.unwrap_or(false)),
             output_maximum: maxima.into_iter().flatten().max(),
             choices: choices(operation, &members)?,
-            parts: Parts::scan(operation, &members, body),
-            standard_priced: is_standard_priced(&members),
+            parts,
+            standard_priced: is_standard_priced(&members)
+                && more.is_none_or(|more| more.standard_priced),
             places,
         })
     }
@@ -272,25 +238,6 @@ fn known(name: &str) -> Option<&'static str> {
     NAMES.into_iter().find(|known| *known == name)
 }
 
-/// The place after the opening brace of `object`, counted in `text`.
-fn opening(object: &str, text: &str) -> Opening {
-    let trimmed = object.trim_start();
-    let inner = trimmed.strip_prefix('{').unwrap_or(trimmed);
-    let at = span_of(inner, text).map_or(0, |span| span.start);
-    Opening {
-        at,
-        empty: skip_space(inner.as_bytes()).starts_with(b"}"),
-    }
-}
-
-fn null_span(raw: Raw<'_>, text: &str) -> Option<Range<usize>> {
-    if raw.text() == Some("null") {
-        raw.span(text)
-    } else {
-        None
-    }
-}
-
 fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
     const WRONG: RequestError = RequestError::Wrong {
         param: "model",
@@ -370,28 +317,6 @@ fn is_standard_priced(members: &Members<'_>) -> bool {
     kinds
         .iter()
         .all(|kind| kind.present().is_none_or(|value| USUAL.contains(&value)))
-}
-
-fn usage_option(raw: Raw<'_>, text: &str) -> Result<UsageOption, RequestError> {
-    const WRONG: RequestError = RequestError::Wrong {
-        param: "stream_options",
-        expected: "an object or null",
-    };
-    match raw.text() {
-        None => return Ok(UsageOption::Absent),
-        Some("null") => return raw.span(text).map(UsageOption::Null).ok_or(WRONG),
-        Some(_) => {}
-    }
-    let options = raw.object().ok_or(WRONG)?;
-    let include: Raw<'_> = object::<StreamOptions<'_>>(options)?.include_usage;
-    match flag(include, "stream_options.include_usage")? {
-        Some(true) => Ok(UsageOption::Asked),
-        Some(false) => include.span(text).map(UsageOption::Declined).ok_or(WRONG),
-        None => Ok(include.span(text).map_or_else(
-            || UsageOption::Unsaid(opening(options, text)),
-            UsageOption::Declined,
-        )),
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,17 @@ fn endpoint(provider_type: CusProviderType, url: Option<&str>) -> Result<Endpoin
     provider(provider_type).endpoint(&config, &UrlPolicy::default())
 }
 
+/// A credential in the form that a provider wants.
+fn secret_of(provider: &dyn Provider) -> Secret {
+    let signs = provider.describe().credential_fields[0].name == "access_key_id";
+    let text = if signs {
+        r#"{"access_key_id":"AKIDEXAMPLE","secret_access_key":"secret-canary","session_token":"token-canary"}"#
+    } else {
+        r#"{"api_key":"sk-canary"}"#
+    };
+    Secret::new(text.to_owned())
+}
+
 /// The moment of every request here.
 pub(crate) fn now() -> Moment {
     Moment {
@@ -63,8 +74,11 @@ impl Asked {
             headers: HeaderMap::new(),
             query: None,
             model: None,
-            credential: Some(Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned())),
-            config: IntegrationConfig::default(),
+            credential: Some(secret_of(provider(provider_type))),
+            config: IntegrationConfig {
+                region: Some("us-east-1".to_owned()),
+                ..IntegrationConfig::default()
+            },
             body: None,
         }
     }
@@ -381,7 +395,8 @@ fn only_a_server_of_ones_own_may_be_without_credential() {
         let description = provider.describe();
         let asked = Asked {
             credential: None,
-            ..Asked::of(description.provider_type, Operation::ListModels)
+            model: Some("m"),
+            ..Asked::of(description.provider_type, description.operations[0])
         };
         match description.credential {
             Presence::Required => {
@@ -473,8 +488,10 @@ fn a_probe_costs_nothing() {
         };
         let probe = provider.probe(&call).unwrap();
         assert_eq!(probe.method, http::Method::GET);
-        assert!(probe.uri.path().ends_with("/v1/models") && probe.body.is_empty());
-        assert_eq!(provider.classify(StatusCode::OK), None);
+        assert!(probe.body.is_empty() && !probe.uri.path().starts_with("/model/"));
+        let read = ["/v1/models", "/async-invoke"];
+        assert!(read.iter().any(|end| probe.uri.path().ends_with(end)));
+        assert_eq!(provider.classify(StatusCode::OK, &HeaderMap::new()), None);
     }
 }
 

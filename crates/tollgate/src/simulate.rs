@@ -1,4 +1,4 @@
-//! A simulated provider: the wire formats of OpenAI, Azure and Anthropic, deterministic, with faults on request.
+//! A simulated provider: the wire formats of OpenAI, Azure, Anthropic and Bedrock, deterministic, with faults on request.
 //!
 //! It stands where a real provider would, in tests, measurements and demonstrations, and keeps its own journal of
 //! what it billed, so that a gateway's books can be compared with it.
@@ -7,6 +7,7 @@
 //!   inputs; tool definitions and tool results given as blocks are not counted.
 //! - The output of each choice is exactly `max_completion_tokens` or `max_tokens`, else [`DEFAULT_OUTPUT_TOKENS`],
 //!   and ends for the reason `length` or `stop` accordingly; a tool is called only when `tool_choice` asks for one.
+//! - Bedrock's requests are signed with [`SECRET_ACCESS_KEY`], whatever the access key; a wrong signature is refused.
 //! - A stream has one event a token, at most 64 events of text a choice.
 //! - A request is billed when it is accepted: its line is in the journal before the first byte of its answer, whether
 //!   or not the client stays to read it. A request that gets an error is not billed and has no line.
@@ -18,9 +19,11 @@
 mod answer;
 mod anthropic;
 mod azure;
+mod bedrock;
 mod clock;
 mod command;
 mod exchange;
+mod face;
 mod faults;
 mod journal;
 mod models;
@@ -47,6 +50,7 @@ use tokio::{
 use self::{journal::Journal, world::World};
 
 pub use self::{
+    bedrock::SECRET_ACCESS_KEY,
     command::{Args, run},
     faults::{Faults, FaultsError},
     journal::{LINES_KEPT, Line},

@@ -145,7 +145,6 @@ async fn what_breaks_a_rule_is_refused_with_its_place_and_never_repeated() {
         ("rate_limit_rpm", json!(-1), "/rate_limit_rpm"),
         ("rate_limit_rpm", json!(raw), "/rate_limit_rpm"),
         ("default_model", json!("x".repeat(101)), "/default_model"),
-        ("provider_type", json!("bedrock"), "/provider_type"),
         ("provider_type", json!(raw), "/provider_type"),
         ("credential", Value::Null, "/credential"),
         ("credential", json!(raw), "/credential"),
@@ -500,7 +499,10 @@ async fn providers_say_what_they_need() {
         .iter()
         .map(|one| one["provider_type"].as_str().unwrap())
         .collect();
-    assert_eq!(types, ["openai", "anthropic", "azure_openai", "custom"]);
+    assert_eq!(
+        types,
+        ["openai", "anthropic", "azure_openai", "bedrock", "custom"]
+    );
     assert_eq!(list["data"][0]["credential_fields"][0]["name"], "api_key");
     assert_eq!(list["data"][0]["credential_fields"][0]["kind"], "secret");
     client.world.close().await;

@@ -4,16 +4,16 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::response::Parts;
 use tollgate_providers::Outbound;
 
 /// An answer that is still to come.
-pub type Carrying<'c> = Pin<Box<dyn Future<Output = Result<StatusCode, NoAnswer>> + Send + 'c>>;
+pub type Carrying<'c> = Pin<Box<dyn Future<Output = Result<Parts, NoAnswer>> + Send + 'c>>;
 
 /// Takes requests of our own to providers: no redirect is followed, no proxy taken, nothing sent
 /// twice, and of the answer no more read than is needed to know that it came.
 pub trait Carrier: Send + Sync + std::fmt::Debug {
-    /// Sends a request; the answer's status when it came within `patience`.
+    /// Sends a request; the answer's head when it came within `patience`.
     fn carry(&self, outbound: Outbound, patience: Duration) -> Carrying<'_>;
 }
 

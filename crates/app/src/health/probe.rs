@@ -92,12 +92,12 @@ impl App {
         let patience = Duration::from_secs(self.probing.patience_seconds);
         let answer = self.carrier.carry(outbound, patience).await;
         let latency_ms = self.now().millis_since(begun);
-        let status = match answer {
-            Ok(status) => status,
+        let head = match answer {
+            Ok(head) => head,
             Err(error) => return Heard::silently(Finding::Unreachable, error.to_string()),
         };
-        let finding = provider.judge_probe(status, latency_ms);
-        let code = status.as_u16();
+        let finding = provider.judge_probe(head.status, &head.headers, latency_ms);
+        let code = head.status.as_u16();
         let what = match finding {
             Finding::Slow => format!("the provider answered after {latency_ms} ms"),
             Finding::NoModels => format!("the provider has no list of models ({code})"),

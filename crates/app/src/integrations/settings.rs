@@ -44,10 +44,10 @@ impl App {
             Some(entered) => serde_json::from_value(Value::Object(entered.clone()))
                 .map_err(|error| invalid("config", without_values(&error.to_string())))?,
         };
-        let endpoint = provider.endpoint(&config, &self.url_policy);
-        endpoint.map_err(|error| invalid("config.base_url", error.to_string()))?;
         let checked = provider.check_config(&config);
         checked.map_err(|mistake| invalid(place_of(mistake.member), mistake.to_string()))?;
+        let endpoint = provider.endpoint(&config, &self.url_policy);
+        endpoint.map_err(|error| invalid("config.base_url", error.to_string()))?;
         if config.prices.values().any(is_negative) {
             let reason = "give prices of zero or more nano-dollars a million tokens".to_owned();
             return Err(invalid("config.prices", reason));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::Response;
 use http::header::AUTHORIZATION;
 use parking_lot::Mutex;
 use tollgate_core::clock::ManualClock;
@@ -81,7 +81,9 @@ impl Carrier for ScriptedCarrier {
             match now {
                 Scripted::Answer(status, millis) => {
                     self.clock.advance_ms(millis);
-                    StatusCode::from_u16(status).map_err(|_no_status| NoAnswer::Unreachable)
+                    let answer = Response::builder().status(status).body(());
+                    let answer = answer.map_err(|_no_status| NoAnswer::Unreachable)?;
+                    Ok(answer.into_parts().0)
                 }
                 Scripted::Nothing(reason) => Err(reason),
             }

@@ -46,7 +46,7 @@ pub(crate) async fn admit(
         desk.admitted(&call_id, Verdict::Allowed);
         return Ok(Admitted::Free(call_id));
     };
-    let model = route.model.clone().unwrap_or_default();
+    let model = route.booked.clone().unwrap_or_default();
     let ask = facts
         .ask(&route.snapshot.config, route.prices.as_deref())
         .map_err(|error| Refused::request(&error))?;

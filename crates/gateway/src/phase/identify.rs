@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::StatusCode;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, HeaderValue};
 use http::request::Parts;
+use http::{HeaderMap, StatusCode};
 use tollgate_app::directory::KeyEntry;
 use tollgate_core::role::Permission;
 
@@ -24,7 +23,15 @@ pub(crate) fn identify(gateway: &Gateway, head: &Parts, desk: &Desk) -> Result<C
     let key = gateway
         .app
         .identify(presented, desk.now)
-        .map_err(|_same_words| Refused::unknown_key())?;
+        .map_err(|_same_words| {
+            // Whoever signs with keys of AWS's own is told what to do instead.
+            let signed = head.headers.get(AUTHORIZATION).is_some_and(is_signature);
+            if signed {
+                Refused::signed_request()
+            } else {
+                Refused::unknown_key()
+            }
+        })?;
     if !key.key.role.may(Permission::Call) {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
@@ -39,21 +46,49 @@ pub(crate) fn identify(gateway: &Gateway, head: &Parts, desk: &Desk) -> Result<C
 }
 
 /// The headers beside `Authorization` that clients of one vendor or another bring their key in.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-tollgate-key"];
+const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", OWN_HEADER];
 
-/// The key in `Authorization: Bearer` or one of [`KEY_HEADERS`]; two that differ are refused.
+/// The header for clients that need `Authorization` for something else.
+const OWN_HEADER: &str = "x-tollgate-key";
+
+/// How an `Authorization` begins that is a signature of AWS's.
+const SIGNATURE: &[u8] = b"AWS4-HMAC-SHA256";
+
+/// Whether an `Authorization` is a signature of AWS's clients.
+fn is_signature(value: &HeaderValue) -> bool {
+    value.as_bytes().starts_with(SIGNATURE)
+}
+
+/// The access key id of a signature, which is where such clients put a key of ours. What is signed
+/// proves nothing to us: keys are not kept here, so that no signature can be worked out from one.
+fn access_key_id(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("Credential=")?;
+    rest.split_once('/').map(|(id, _)| id)
+}
+
+/// The key in `Authorization: Bearer` or one of [`KEY_HEADERS`], or the access key id that a request
+/// is signed with; two that differ are refused. Beside a key in [`OWN_HEADER`] a signature is not
+/// looked at.
 fn presented_key(headers: &HeaderMap) -> Result<&str, Refused> {
-    let bearer = headers.get_all(AUTHORIZATION).iter().map(|value| {
-        let text = value.to_str().ok()?;
-        let (scheme, key) = text.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
+    let has_own = headers.contains_key(OWN_HEADER);
+    let in_authorization = headers
+        .get_all(AUTHORIZATION)
+        .iter()
+        .filter(|value| !(has_own && is_signature(value)))
+        .map(|value| {
+            let text = value.to_str().ok()?;
+            if is_signature(value) {
+                return access_key_id(text);
+            }
+            let (scheme, key) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+        });
     let api_key = KEY_HEADERS
         .iter()
         .flat_map(|name| headers.get_all(*name))
         .map(|value| value.to_str().ok());
     let mut found = None;
-    for key in bearer.chain(api_key) {
+    for key in in_authorization.chain(api_key) {
         let key = key.ok_or_else(Refused::unknown_key)?;
         if found.is_some_and(|other| other != key) {
             return Err(Refused::new(

@@ -62,7 +62,7 @@ pub(crate) async fn relay(
         dialect: desk.dialect,
         request_id: desk.request_id.clone(),
     };
-    let settled = if shape == AnswerShape::Stream {
+    let settled = if shape.is_stream() {
         None
     } else {
         relay.gather(gateway).await?
@@ -93,7 +93,9 @@ fn refuse_what_is_not_the_callers(gateway: &Gateway, landed: &mut Landed) -> Res
         .and_then(|cargo| cargo.failure().map(|failure| failure.kind));
     let refused = match kind {
         Some(FailureKind::CredentialRefused) => {
-            if landed.head.status == StatusCode::UNAUTHORIZED {
+            let head = &landed.head;
+            let provider = landed.route.provider;
+            if provider.disowns_credential(head.status, &head.headers) {
                 let record = &landed.route.snapshot.record;
                 let id = landed.route.integration.id;
                 gateway.drains.credential_refused(id, record.updated_at);
@@ -232,7 +234,7 @@ impl Relay {
     fn break_off(&mut self, silence: Silence) {
         self.land(Some(Cut::Broken));
         self.stage = Stage::Breaking;
-        if self.shape != AnswerShape::Stream {
+        if !self.shape.is_stream() {
             return;
         }
         let (code, message) = match silence {

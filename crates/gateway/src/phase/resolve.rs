@@ -39,6 +39,8 @@ pub(crate) struct Route {
     pub(crate) provider: &'static dyn Provider,
     /// The model as the provider knows it.
     pub(crate) model: Option<Arc<str>>,
+    /// The model as the books name it.
+    pub(crate) booked: Option<Arc<str>>,
     /// The model's prices, if it has any.
     pub(crate) prices: Option<Arc<ModelPrices>>,
     pub(crate) body: Option<(Bytes, RequestFacts)>,
@@ -74,7 +76,9 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
 }
 
 fn guess(head: &Parts) -> Dialect {
-    if head.headers.contains_key("anthropic-version") {
+    if head.uri.path().starts_with("/model/") {
+        Dialect::Bedrock
+    } else if head.headers.contains_key("anthropic-version") {
         Dialect::Anthropic
     } else {
         Dialect::OpenAi
@@ -88,19 +92,7 @@ pub(crate) async fn resolve(
     aim: Aim,
     body: Incoming,
 ) -> Result<Route, Refused> {
-    let body = if aim.operation.has_body() {
-        let bytes = whole_body(gateway, body).await?;
-        let facts =
-            RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
-        if aim.model.is_none() {
-            facts
-                .required_model()
-                .map_err(|error| Refused::request(&error))?;
-        }
-        Some((bytes, facts))
-    } else {
-        None
-    };
+    let body = read_body(gateway, &aim, &head, body).await?;
     // Where the path names the model, the provider does not look for it in the body.
     let in_body = || {
         let facts = body.as_ref().map(|(_, facts)| facts);
@@ -119,8 +111,10 @@ pub(crate) async fn resolve(
     let provider = registry::find(snapshot.record.provider_type)
         .filter(|provider| answers(*provider, &aim))
         .ok_or_else(|| not_served(&snapshot, aim.operation))?;
-    let model = rest
-        .map(|rest| provider_model(rest, body.as_ref(), &snapshot))
+    let model = rest.map(|rest| provider_model(rest, body.as_ref(), &snapshot));
+    let booked = model
+        .as_ref()
+        .map(|model| booked_model(provider, model))
         .transpose()?;
     let now = gateway.app.now();
     let prices = model
@@ -134,10 +128,33 @@ pub(crate) async fn resolve(
         snapshot,
         provider,
         model,
+        booked,
         prices,
         body,
         head,
     })
+}
+
+/// The body and what it says, of a request that has one.
+async fn read_body(
+    gateway: &Gateway,
+    aim: &Aim,
+    head: &Parts,
+    body: Incoming,
+) -> Result<Option<(Bytes, RequestFacts)>, Refused> {
+    if !aim.operation.has_body() {
+        return Ok(None);
+    }
+    let bytes = whole_body(gateway, body).await?;
+    let mut facts =
+        RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
+    facts.heed(&head.headers);
+    if aim.model.is_none() {
+        facts
+            .required_model()
+            .map_err(|error| Refused::request(&error))?;
+    }
+    Ok(Some((bytes, facts)))
 }
 
 fn answers(provider: &dyn Provider, aim: &Aim) -> bool {
@@ -157,18 +174,28 @@ fn provider_model(
     rest: &str,
     body: Option<&(Bytes, RequestFacts)>,
     snapshot: &Snapshot,
-) -> Result<Arc<str>, Refused> {
+) -> Arc<str> {
     let model = snapshot.config.model(rest);
-    if model.is_empty() || model.chars().nth(MODEL_CHARS_MAX).is_some() {
+    let unchanged = body.and_then(|(_, facts)| facts.model());
+    match unchanged {
+        Some(same) if **same == *model => Arc::clone(same),
+        _ => model.into(),
+    }
+}
+
+/// The model as the books name it, which is usually as its provider does.
+fn booked_model(provider: &dyn Provider, model: &Arc<str>) -> Result<Arc<str>, Refused> {
+    let booked = provider.booked(model);
+    if booked.is_empty() || booked.chars().nth(MODEL_CHARS_MAX).is_some() {
         let message = format!("model: a model's name has 1 to {MODEL_CHARS_MAX} characters");
         let refused = Refused::new(StatusCode::BAD_REQUEST, "invalid_model", message);
         return Err(refused.about("model"));
     }
-    let unchanged = body.and_then(|(_, facts)| facts.model());
-    match unchanged {
-        Some(same) if **same == *model => Ok(Arc::clone(same)),
-        _ => Ok(model.into()),
-    }
+    Ok(if booked.len() == model.len() {
+        Arc::clone(model)
+    } else {
+        booked.into()
+    })
 }
 
 fn integration_header(head: &Parts) -> Result<Option<&str>, Refused> {

@@ -47,6 +47,7 @@ fn meter(dialect: Dialect, shape: AnswerShape, usage_chunk: UsageChunk, bounds: 
     let operation = match dialect {
         Dialect::OpenAi => Operation::ChatCompletions,
         Dialect::Anthropic => Operation::Messages,
+        Dialect::Bedrock => Operation::ConverseStream,
     };
     Meter::new(
         dialect,
@@ -543,7 +544,7 @@ proptest! {
         mark in prop_oneof![Just(""), Just("\u{feff}")],
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
-        let text = match dialect { Dialect::OpenAi => OPENAI, Dialect::Anthropic => ANTHROPIC };
+        let text = match dialect { Dialect::OpenAi => OPENAI, Dialect::Anthropic | Dialect::Bedrock => ANTHROPIC };
         let text = [mark, &text.replace('\n', line_end)].concat();
         let plan = || meter(dialect, AnswerShape::Stream, usage_chunk, Bounds::NONE);
         let at_once = through(plan(), &[text.as_bytes()]);

@@ -1,11 +1,15 @@
 //! What providers say was used, made into disjoint classes or refused.
 
+mod bedrock;
+
 use serde::Deserialize;
 use tollgate_core::TokenUsage;
 use tollgate_core::tokens::TOKENS_MAX;
 
 use crate::json::Raw;
 use crate::request::Bounds;
+
+pub(super) use bedrock::{BedrockCounts, converse, invocation};
 
 /// Why a provider's usage is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +51,7 @@ pub(super) fn within(usage: TokenUsage, bounds: Bounds) -> Reported<TokenUsage> 
 }
 
 /// A count that may be absent; absent is not zero.
-fn count(raw: Raw<'_>) -> Reported<Option<u64>> {
+pub(super) fn count(raw: Raw<'_>) -> Reported<Option<u64>> {
     let Some(text) = raw.present() else {
         return Ok(None);
     };

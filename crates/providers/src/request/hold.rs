@@ -69,11 +69,11 @@ impl RequestFacts {
         self.standard_priced
     }
 
-    /// Whether the provider runs tools of its own in the call, which it charges by use and not by
-    /// token: nothing in the request bounds that.
+    /// Whether the provider runs tools or guardrails of its own in the call, which it charges by
+    /// use and not by token: nothing in the request bounds that.
     #[must_use]
     pub fn has_unpriced_tools(&self) -> bool {
-        self.parts.tools == Tools::Provider
+        self.parts.tools == Tools::Provider || self.parts.guarded
     }
 
     /// The most output tokens of each answer: what the request names, else the integration's
@@ -84,7 +84,7 @@ impl RequestFacts {
         config: &IntegrationConfig,
         prices: Option<&ModelPrices>,
     ) -> u64 {
-        if !self.operation.may_stream() {
+        if !self.operation.has_output() {
             return 0;
         }
         let most = prices
@@ -172,7 +172,11 @@ impl RequestFacts {
             (true, true) => &[Input, CachedInput, CacheWrite, CacheWriteHour, AudioInput],
             (true, false) => &[Input, CachedInput, CacheWrite, CacheWriteHour],
             (false, true) => &[Input, CachedInput, CacheWrite, AudioInput],
-            (false, false) if self.operation == Operation::Messages => &[Input, CachedInput],
+            (false, false)
+                if self.operation == Operation::Messages || self.operation.is_bedrocks() =>
+            {
+                &[Input, CachedInput]
+            }
             (false, false) => &[Input, CachedInput, CacheWrite],
         }
     }

@@ -29,6 +29,10 @@ pub(super) enum Tools {
 
 /// What a request carries beside text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing of its own that a request has or not"
+)]
 pub(super) struct Parts {
     /// Image parts, carried or referenced.
     pub(super) images: u64,
@@ -42,6 +46,8 @@ pub(super) struct Parts {
     pub(super) prediction: bool,
     /// Who runs its tools.
     pub(super) tools: Tools,
+    /// Whether its provider looks at it with guardrails, which it charges apart.
+    pub(super) guarded: bool,
 }
 
 struct Needles {

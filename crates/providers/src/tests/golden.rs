@@ -1,17 +1,22 @@
 //! Golden cases: `golden/<provider>/<case>/` holds a caller's `request.json`, the settings in
-//! `case.json`, the provider's `response.json` or `response.sse`, and in `expected.snap` what we
+//! `case.json`, the provider's `response.json`, `response.sse` or `response.frames` (a line for each
+//! frame: its event or `!` and its exception, and its payload), and in `expected.snap` what we
 //! hold, what we send, what we read, and what the caller gets. A new case is recorded by running
 //! the test with `INSTA_UPDATE=always`, and then read.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde::Deserialize;
 use tollgate_core::config::IntegrationConfig;
 
 use super::*;
+use crate::eventstream;
 use crate::{
     AnswerShape, Bounds, End, ErrorBody, Failure, FailureKind, Matched, MeterPlan, Observed,
 };
@@ -24,6 +29,8 @@ struct Case {
     model: Option<String>,
     status: u16,
     query: Option<String>,
+    /// Of the provider's answer.
+    headers: BTreeMap<String, String>,
     config: IntegrationConfig,
 }
 
@@ -35,6 +42,7 @@ impl Default for Case {
             model: None,
             status: 200,
             query: None,
+            headers: BTreeMap::new(),
             config: IntegrationConfig::default(),
         }
     }
@@ -145,7 +153,7 @@ impl Played {
             .model
             .as_deref()
             .or(asked.map(|model| config.model(model)));
-        let secret = Secret::new(r#"{"api_key":"sk-canary"}"#.to_owned());
+        let secret = secret_of(self.provider);
         let prepared = self.provider.prepare(&PrepareCall {
             operation: self.matched.operation,
             face: self.matched.face,
@@ -184,14 +192,33 @@ impl Played {
         write_headers(&mut text, &outbound.headers);
         let body = String::from_utf8(outbound.body.into_pieces().concat()).unwrap();
         writeln!(text, "\n{}", body.trim_end()).unwrap();
-        match self
-            .provider
-            .classify(StatusCode::from_u16(self.case.status).unwrap())
-        {
+        let status = StatusCode::from_u16(self.case.status).unwrap();
+        match self.provider.classify(status, &self.answer_headers()) {
             Some(failure) => self.write_failure(&mut text, failure),
             None => self.write_answer(&mut text, outbound.usage_chunk),
         }
         text
+    }
+
+    fn answer_headers(&self) -> HeaderMap {
+        let headers = self.case.headers.iter();
+        let pairs = headers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        pairs.collect()
+    }
+
+    /// The shape of the answer, and its bytes.
+    fn answer(&self) -> (AnswerShape, Vec<u8>) {
+        let file = |name| fs::read(self.folder.join(name));
+        if let Ok(answer) = file("response.sse") {
+            (AnswerShape::Stream, answer)
+        } else if let Ok(lines) = file("response.frames") {
+            (
+                AnswerShape::Frames,
+                frames(&String::from_utf8(lines).unwrap()),
+            )
+        } else {
+            (AnswerShape::Whole, file("response.json").unwrap())
+        }
     }
 
     fn write_failure(&self, text: &mut String, failure: Failure) {
@@ -217,14 +244,7 @@ impl Played {
     }
 
     fn write_answer(&self, text: &mut String, usage_chunk: UsageChunk) {
-        let streamed = fs::read(self.folder.join("response.sse"));
-        let (shape, answer) = match streamed {
-            Ok(answer) => (AnswerShape::Stream, answer),
-            Err(_) => (
-                AnswerShape::Whole,
-                fs::read(self.folder.join("response.json")).unwrap(),
-            ),
-        };
+        let (shape, answer) = self.answer();
         let bounds = self
             .facts
             .as_ref()
@@ -234,6 +254,7 @@ impl Played {
             bounds,
         };
         let mut meter = self.provider.meter(self.matched.operation, shape, plan);
+        meter.head(&self.answer_headers());
         let mut passed = Vec::new();
         let mut out = |bytes: Bytes| passed.extend_from_slice(&bytes);
         for chunk in answer.chunks(50) {
@@ -264,6 +285,31 @@ pub(super) fn recorded_streams() -> Vec<(&'static dyn Provider, String)> {
     streams
 }
 
+/// Binary frames from their lines.
+fn frames(lines: &str) -> Vec<u8> {
+    lines.lines().flat_map(frame_of).collect()
+}
+
+fn frame_of(line: &str) -> Vec<u8> {
+    let (name, payload) = line.split_once(' ').unwrap();
+    let exception = name.strip_prefix('!');
+    let (kind, message) = match exception {
+        Some(_) => (":exception-type", "exception"),
+        None => (":event-type", "event"),
+    };
+    let headers = [
+        (kind, exception.unwrap_or(name)),
+        (":content-type", "application/json"),
+        (":message-type", message),
+    ];
+    if name == "chunk" {
+        let bytes = STANDARD.encode(payload);
+        let payload = format!(r#"{{"bytes":"{bytes}","p":"abcd"}}"#);
+        return eventstream::frame(&headers, payload.as_bytes());
+    }
+    eventstream::frame(&headers, payload.as_bytes())
+}
+
 #[test]
 fn every_golden_case_is_sent_read_and_answered_as_recorded() {
     let mut cases = 0;
@@ -280,5 +326,5 @@ fn every_golden_case_is_sent_read_and_answered_as_recorded() {
             });
         }
     }
-    assert!(cases >= 18, "{cases} cases were found");
+    assert!(cases >= 44, "{cases} cases were found");
 }

@@ -15,6 +15,7 @@ fn passed(
     let operation = match provider.describe().dialect {
         Dialect::OpenAi => Operation::ChatCompletions,
         Dialect::Anthropic => Operation::Messages,
+        Dialect::Bedrock => Operation::ConverseStream,
     };
     let bounds = Bounds::NONE;
     let plan = MeterPlan {

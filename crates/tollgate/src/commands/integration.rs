@@ -148,6 +148,15 @@ pub struct SettingFlags {
     /// Where the provider is, when not at its usual address
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// The provider's region, where it has regions (Bedrock)
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+    /// The provider's API version, where it has one (Azure)
+    #[arg(long, value_name = "VERSION")]
+    api_version: Option<String>,
+    /// A deployment, or a profile of your own, and the model that it runs; may be given again
+    #[arg(long = "deployment", value_name = "NAME=MODEL", value_parser = deployment)]
+    deployments: Vec<(String, String)>,
     /// Write an output maximum into calls that have none, so that spending never passes the limit
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     hard_cap: Option<bool>,
@@ -318,8 +327,20 @@ impl SettingFlags {
                 })?
             }
         };
-        if let Some(url) = &self.base_url {
-            config.insert("base_url".to_owned(), json!(url));
+        let texts = [
+            ("base_url", &self.base_url),
+            ("region", &self.region),
+            ("api_version", &self.api_version),
+        ];
+        for (name, value) in texts {
+            if let Some(value) = value {
+                config.insert(name.to_owned(), json!(value));
+            }
+        }
+        if !self.deployments.is_empty() {
+            let models = self.deployments.iter().cloned();
+            let models: Map<_, _> = models.map(|(name, model)| (name, json!(model))).collect();
+            config.insert("deployments".to_owned(), Value::Object(models));
         }
         if let Some(hard_cap) = self.hard_cap {
             config.insert("hard_cap".to_owned(), json!(hard_cap));
@@ -336,6 +357,16 @@ impl SettingFlags {
                 "--credential takes nothing but -, for standard input: others can read arguments",
             )),
         }
+    }
+}
+
+/// A deployment's name and its model; the name of a profile may be an ARN, a model's has no `=`.
+fn deployment(text: &str) -> Result<(String, String), &'static str> {
+    match text.rsplit_once('=') {
+        Some((name, model)) if !name.is_empty() && !model.is_empty() => {
+            Ok((name.to_owned(), model.to_owned()))
+        }
+        _ => Err("give NAME=MODEL"),
     }
 }
 
@@ -364,11 +395,18 @@ mod tests {
             budget_cents: Some(10),
             hard_cap: Some(true),
             base_url: Some("https://llm.example/v1".to_owned()),
+            region: Some("us-east-1".to_owned()),
+            deployments: vec![deployment("a=b=gpt-4o").unwrap()],
             ..SettingFlags::default()
         };
         let expected = json!({
             "budget_limit_cents": 10,
-            "config": {"base_url": "https://llm.example/v1", "hard_cap": true}
+            "config": {
+                "base_url": "https://llm.example/v1",
+                "hard_cap": true,
+                "region": "us-east-1",
+                "deployments": {"a=b": "gpt-4o"},
+            }
         });
         assert_eq!(Value::Object(flags.body().unwrap()), expected);
     }

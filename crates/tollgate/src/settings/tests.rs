@@ -77,7 +77,7 @@ fn a_variable_is_read_as_what_its_setting_needs() {
     assert_eq!(policy.loopback, Loopback::Allowed);
     assert_eq!(
         policy.allowed_hosts,
-        ["llm.internal:8443".into(), "b".into()]
+        [Box::<str>::from("llm.internal:8443"), Box::from("b")]
     );
     let networks = policy.allowed_networks.iter().map(ToString::to_string);
     assert!(networks.eq(["10.1.0.0/16", "fd12::/48"]));

@@ -12,7 +12,7 @@ use http::StatusCode;
 use hyper::body::{Body, Frame};
 use tokio::time::Sleep;
 
-use super::{faults::Faults, text::Json};
+use super::{bedrock::frames::Frames, faults::Faults, text::Json};
 
 /// More output than this is refused: an answer is built in memory.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
@@ -139,8 +139,12 @@ impl Refusal {
 pub(super) enum Answer {
     /// One JSON document.
     Whole(String),
+    /// One JSON document whose tokens stand in the head, too.
+    Counted(String, Tokens),
     /// Server-sent events.
     Events(Events),
+    /// Events in binary frames.
+    Frames(Frames),
 }
 
 /// A stream of server-sent events, written one after the other into one text.
@@ -162,6 +166,11 @@ impl Events {
     /// The text of the event that is being written.
     pub(super) fn text(&mut self) -> &mut Json {
         &mut self.text
+    }
+
+    /// All events as one text.
+    pub(super) fn into_text(self) -> String {
+        self.text.into_string()
     }
 
     /// End the event that is being written.
@@ -207,28 +216,28 @@ impl AnswerBody {
                 .and_then(|after| usize::try_from(after).ok())
                 .filter(|after| *after < length)
         };
-        match answer {
-            Answer::Whole(text) => match limit(faults.cut_after, text.len()) {
-                Some(0) => Self::framed(Bytes::new(), Vec::new(), Ending::Cut),
-                Some(bytes) => Self::framed(text.into(), vec![bytes], Ending::Cut),
-                None => Self::whole(text),
-            },
-            Answer::Events(Events {
-                text, mut lengths, ..
-            }) => {
-                let cut = limit(faults.cut_after, lengths.len());
-                let stall = limit(faults.stall_after, lengths.len());
-                let ending = match (cut, stall) {
-                    (None, None) => Ending::Clean,
-                    (Some(cut), stall) if stall.is_none_or(|stall| cut <= stall) => Ending::Cut,
-                    _ => Ending::Stall,
+        let (bytes, mut lengths): (Bytes, _) = match answer {
+            Answer::Whole(text) | Answer::Counted(text, _) => {
+                return match limit(faults.cut_after, text.len()) {
+                    Some(0) => Self::framed(Bytes::new(), Vec::new(), Ending::Cut),
+                    Some(bytes) => Self::framed(text.into(), vec![bytes], Ending::Cut),
+                    None => Self::whole(text),
                 };
-                lengths.truncate(cut.into_iter().chain(stall).min().unwrap_or(lengths.len()));
-                let mut body = Self::framed(text.into_string().into(), lengths, ending);
-                body.interval = Duration::from_millis(faults.chunk_interval_ms);
-                body
             }
-        }
+            Answer::Events(Events { text, lengths, .. }) => (text.into_string().into(), lengths),
+            Answer::Frames(Frames { bytes, lengths }) => (bytes.into(), lengths),
+        };
+        let cut = limit(faults.cut_after, lengths.len());
+        let stall = limit(faults.stall_after, lengths.len());
+        let ending = match (cut, stall) {
+            (None, None) => Ending::Clean,
+            (Some(cut), stall) if stall.is_none_or(|stall| cut <= stall) => Ending::Cut,
+            _ => Ending::Stall,
+        };
+        lengths.truncate(cut.into_iter().chain(stall).min().unwrap_or(lengths.len()));
+        let mut body = Self::framed(bytes, lengths, ending);
+        body.interval = Duration::from_millis(faults.chunk_interval_ms);
+        body
     }
 
     fn framed(rest: Bytes, frames: Vec<usize>, ending: Ending) -> Self {

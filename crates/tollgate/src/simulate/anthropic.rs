@@ -14,7 +14,8 @@ use super::{
 /// A messages request: the members that bear on tokens or on the shape of the answer.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
-    #[serde(borrow)]
+    /// Absent where the path names it.
+    #[serde(borrow, default)]
     model: Cow<'a, str>,
     messages: Messages,
     #[serde(default)]
@@ -66,7 +67,7 @@ impl Message<'_> {
         json.number(output).raw(r#","service_tier":"standard"}"#);
     }
 
-    fn whole(&self, stamp: &Stamp, terms: &Terms) -> String {
+    pub(super) fn said(&self, stamp: &Stamp, terms: &Terms) -> String {
         let output = self.output(terms);
         let mut json = Json::with_capacity(1_024 + usize::try_from(output * 6).unwrap_or_default());
         self.head(&mut json, stamp);
@@ -92,7 +93,7 @@ impl Message<'_> {
         json.into_string()
     }
 
-    fn events(&self, stamp: &Stamp, terms: &Terms) -> Events {
+    pub(super) fn events(&self, stamp: &Stamp, terms: &Terms) -> Events {
         let output = self.output(terms);
         let mut events = Events::with_capacity(16 * 1_024);
         let start = event(&mut events, "message_start").raw(r#","message":"#);
@@ -204,7 +205,7 @@ impl<'a> Call<'a> for Message<'a> {
         if self.stream == Some(true) {
             Answer::Events(self.events(stamp, terms))
         } else {
-            Answer::Whole(self.whole(stamp, terms))
+            Answer::Whole(self.said(stamp, terms))
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Config, DEFAULT_OUTPUT_TOKENS, Faults, start};
 
 /// Run the simulated provider alone.
 ///
-/// It speaks the wire formats of OpenAI and Anthropic, bills one token a word and can be told faults, here or
+/// It speaks the wire formats of OpenAI, Azure, Anthropic and Bedrock, bills one token a word and can be told faults, here or
 /// at run time: `POST /__faults` with a JSON object, `GET /__faults`, `GET /__journal`, `POST /__reset`.
 #[derive(Debug, clap::Args)]
 pub struct Args {

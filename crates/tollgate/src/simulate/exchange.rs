@@ -4,8 +4,8 @@ use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
-    header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -17,7 +17,13 @@ use super::{
     Faults,
     answer::{Answer, AnswerBody, Call, Refusal, Stamp, Terms, Wire},
     anthropic::{self, CountTokens, Message},
-    azure::{self, Place},
+    azure::Place,
+    bedrock::{
+        self,
+        converse::{Converse, ConverseStream},
+        invoke::{Generation, Invoke, InvokeStream},
+    },
+    face::{ANTHROPIC_VERSION, BEDROCK_LIST, Face, identify},
     journal::Entry,
     models,
     openai::{self, chat::Chat, completions::Completion, embeddings::Embedding},
@@ -26,41 +32,6 @@ use super::{
 
 /// The largest body of a request, in bytes.
 const MAX_BODY: usize = 64 << 20;
-
-const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// Whose wire format a request speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Face {
-    OpenAi,
-    Azure,
-    Anthropic,
-}
-
-impl Face {
-    fn of(head: &Parts) -> Self {
-        let path = head.uri.path();
-        if path.starts_with("/openai/") {
-            return Self::Azure;
-        }
-        let anthropic = path == "/v1/messages"
-            || path.starts_with("/v1/messages/")
-            || (path.starts_with("/v1/models") && head.headers.contains_key(ANTHROPIC_VERSION));
-        if anthropic {
-            Self::Anthropic
-        } else {
-            Self::OpenAi
-        }
-    }
-
-    fn request_id_header(self) -> HeaderName {
-        match self {
-            Self::OpenAi | Self::Azure => HeaderName::from_static("x-request-id"),
-            Self::Anthropic => HeaderName::from_static("request-id"),
-        }
-    }
-}
 
 /// What a request gets.
 enum Decision {
@@ -85,7 +56,7 @@ pub(super) async fn exchange(
     if head.uri.path().starts_with("/__") {
         return Ok(control(&world, &head, body));
     }
-    let is_list = head.uri.path().ends_with("/models");
+    let is_list = head.uri.path().ends_with("/models") || head.uri.path() == BEDROCK_LIST;
     let face = Face::of(&head);
     let stamp = world.stamp();
     let request_id = stamp.request_id();
@@ -141,6 +112,9 @@ struct Inquiry<'r> {
 
 impl Inquiry<'_> {
     fn decide(&self, body: &Bytes) -> Result<Decision, Refusal> {
+        if self.face == Face::Bedrock {
+            return self.decide_bedrock(body);
+        }
         identify(self.world, self.face, &self.head.headers)?;
         let place = Place::of(self.head)?;
         place.check(body)?;
@@ -149,14 +123,14 @@ impl Inquiry<'_> {
             (&Method::GET, "/v1/models") => self.listed(|| {
                 Ok(match self.face {
                     Face::OpenAi | Face::Azure => models::openai_list(),
-                    Face::Anthropic => models::anthropic_list(),
+                    Face::Anthropic | Face::Bedrock => models::anthropic_list(),
                 })
             }),
             (&Method::GET, _) if path.starts_with("/v1/models/") => self.free(|| {
                 let id = path.strip_prefix("/v1/models/").unwrap_or_default();
                 match self.face {
                     Face::OpenAi | Face::Azure => models::openai_model(id),
-                    Face::Anthropic => models::anthropic_model(id),
+                    Face::Anthropic | Face::Bedrock => models::anthropic_model(id),
                 }
             }),
             (&Method::POST, "/v1/chat/completions") => {
@@ -182,6 +156,33 @@ impl Inquiry<'_> {
                 format!("there is no {method} {path} at the simulated provider"),
             )
             .with_code("unknown_url")),
+        }
+    }
+
+    fn decide_bedrock(&self, body: &Bytes) -> Result<Decision, Refusal> {
+        bedrock::identify(self.world, self.head, body)?;
+        let path = self.head.uri.path();
+        if (&self.head.method, path) == (&Method::GET, BEDROCK_LIST) {
+            return self.listed(|| Ok(r#"{"asyncInvokeSummaries":[]}"#.to_owned()));
+        }
+        let unknown = || Refusal::new(StatusCode::NOT_FOUND, "there is no such operation");
+        let place = bedrock::Place::of(path).ok_or_else(unknown)?;
+        let model = Some(place.model.as_str());
+        let anthropic = place.model.contains("anthropic.");
+        match (&self.head.method, place.action.as_str()) {
+            (&Method::POST, "converse") => self.billed::<Converse<'_>>(body, model),
+            (&Method::POST, "converse-stream") => self.billed::<ConverseStream<'_>>(body, model),
+            (&Method::POST, "invoke") if anthropic => {
+                self.billed::<Invoke<Message<'_>>>(body, model)
+            }
+            (&Method::POST, "invoke") => self.billed::<Invoke<Generation<'_>>>(body, model),
+            (&Method::POST, "invoke-with-response-stream") if anthropic => {
+                self.billed::<InvokeStream<Message<'_>>>(body, model)
+            }
+            (&Method::POST, "invoke-with-response-stream") => {
+                self.billed::<InvokeStream<Generation<'_>>>(body, model)
+            }
+            _ => Err(unknown()),
         }
     }
 
@@ -266,32 +267,6 @@ impl Inquiry<'_> {
     }
 }
 
-/// Check the caller's key as the vendor would.
-fn identify(world: &World, face: Face, headers: &HeaderMap) -> Result<(), Refusal> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let bearer = text(AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    // Anthropic's SDKs present a key in either header, by their version.
-    let presented = match face {
-        Face::OpenAi => bearer,
-        Face::Azure => azure::presented(headers).or(bearer),
-        Face::Anthropic => text(API_KEY).or(bearer),
-    };
-    let refuse = |message: &str| {
-        Err(Refusal::new(StatusCode::UNAUTHORIZED, message).with_code("invalid_api_key"))
-    };
-    match presented {
-        None | Some("") => refuse(match face {
-            Face::OpenAi => "the request has no key: send `Authorization: Bearer` and a key",
-            Face::Azure => "the request has no key: send `api-key`, or a token as a bearer",
-            Face::Anthropic => {
-                "the request has no key: send it as `x-api-key` or `Authorization: Bearer`"
-            }
-        }),
-        Some(key) if world.accepts(key) => Ok(()),
-        Some(_) => refuse("the key is not valid at the simulated provider"),
-    }
-}
-
 fn versioned(head: &Parts) -> Result<(), Refusal> {
     if head.headers.contains_key(ANTHROPIC_VERSION) {
         return Ok(());
@@ -308,12 +283,25 @@ fn read<'a, C: Deserialize<'a>>(body: &'a Bytes) -> Result<C, Refusal> {
 
 fn answered(answer: Answer, faults: &Faults) -> Response<AnswerBody> {
     let (kind, length) = match &answer {
-        Answer::Whole(text) => ("application/json", Some(text.len())),
+        Answer::Whole(text) | Answer::Counted(text, _) => ("application/json", Some(text.len())),
         Answer::Events(_) => ("text/event-stream; charset=utf-8", None),
+        Answer::Frames(_) => ("application/vnd.amazon.eventstream", None),
+    };
+    let counted = match &answer {
+        Answer::Counted(_, tokens) => Some(*tokens),
+        Answer::Whole(_) | Answer::Events(_) | Answer::Frames(_) => None,
     };
     let mut response = Response::new(AnswerBody::new(answer, faults));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    if let Some(tokens) = counted {
+        for (name, count) in [
+            ("x-amzn-bedrock-input-token-count", tokens.input),
+            ("x-amzn-bedrock-output-token-count", tokens.output),
+        ] {
+            headers.insert(name, HeaderValue::from(count));
+        }
+    }
     match length {
         // The length of the whole answer, also of one that will be cut.
         Some(length) => headers.insert(CONTENT_LENGTH, HeaderValue::from(length)),
@@ -326,8 +314,13 @@ fn refused(face: Face, refusal: &Refusal, request_id: &str) -> Response<AnswerBo
     let text = match face {
         Face::OpenAi | Face::Azure => openai::error(refusal),
         Face::Anthropic => anthropic::error(refusal, request_id),
+        Face::Bedrock => bedrock::error(refusal),
     };
     let mut response = json(refusal.status, text);
+    if face == Face::Bedrock {
+        let kind = HeaderValue::from_static(bedrock::error_type(refusal));
+        response.headers_mut().insert("x-amzn-errortype", kind);
+    }
     if let Some(seconds) = refusal.retry_after_s {
         response
             .headers_mut()
