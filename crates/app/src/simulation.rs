@@ -79,6 +79,14 @@ fn more_worlds_of_fixed_seeds_keep_every_promise() {
     check(1_001, 80, STEPS, Tier::Model);
 }
 
+/// A draw and a return whose answers were lost once left what they had drawn to nobody.
+#[test]
+fn worlds_that_once_broke_a_promise_keep_it() {
+    for seed in [70_068, 2_973_699_662] {
+        check(seed, 1, STEPS, Tier::Model);
+    }
+}
+
 #[test]
 fn a_world_of_a_fresh_seed_keeps_every_promise() {
     check(fresh_seed(), 4, STEPS, Tier::Model);

@@ -12,6 +12,9 @@ pub struct Account {
     pub period: Period,
     /// Whether the store's figures have been heard yet.
     pub is_loaded: bool,
+    /// Whether the store may count more as drawn than this does, because it was not heard whether
+    /// something went back. Until it is asked, nobody can use what that is.
+    pub is_doubtful: bool,
     /// Money, in nano-dollars.
     pub budget: Pot,
     /// Tokens.
@@ -67,6 +70,7 @@ impl Account {
         Self {
             period,
             is_loaded: false,
+            is_doubtful: false,
             budget: Pot::default(),
             tokens: Pot::default(),
         }
@@ -87,6 +91,7 @@ impl Account {
             }
         }
         self.is_loaded = true;
+        self.is_doubtful = false;
     }
 
     /// Takes a hold.
@@ -117,7 +122,7 @@ impl Account {
     }
 
     /// Takes back what was drawn and is neither spent nor held, so that it can be given back to the
-    /// store; nothing where there is nothing.
+    /// store; nothing where there is nothing, unless the store has to be asked what it counts.
     pub fn take_spare(&mut self) -> Option<Draw> {
         if !self.is_loaded {
             return None;
@@ -127,7 +132,7 @@ impl Account {
             budget: self.budget.take_spare(),
             tokens: self.tokens.take_spare(),
         };
-        (spare.budget > 0 || spare.tokens > 0).then_some(spare)
+        (spare.budget > 0 || spare.tokens > 0 || self.is_doubtful).then_some(spare)
     }
 
     /// Whether calls in flight hold anything.

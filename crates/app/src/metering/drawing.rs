@@ -73,6 +73,10 @@ impl Metering {
                 Ok(Brought::TooLittle) => return admit(Attempt::AfterDraw),
                 Err(error) => {
                     tracing::warn!(%error, integration = %integration.id, "cannot draw an allowance");
+                    // The store may have drawn, and only its answer was lost.
+                    if let Some(draw) = &need.draw {
+                        integration.gate.lock().doubt(draw.period);
+                    }
                     integration.draw_failed(self.clock.now());
                     return admit(Attempt::StoreUnreachable);
                 }
@@ -134,12 +138,24 @@ impl Metering {
             match given {
                 Ok(grant) => gate.grant(&grant),
                 Err(error) => {
-                    gate.distrust();
+                    gate.distrust(draw.period);
                     return Err(error);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The same before somebody asks what the store would say: it must not count what goes back anyway.
+    pub(super) async fn heed_lowered_limit(&self, integration: &Integration) {
+        if !integration.gate.lock().is_overdrawn() {
+            return;
+        }
+        let _turn = integration.drawing.lock().await;
+        if let Err(error) = self.give_back_overdrawn(integration).await {
+            tracing::warn!(%error, integration = %integration.id, "an allowance cannot be given back");
+            integration.draw_failed(self.clock.now());
+        }
     }
 
     async fn draw_permits(&self, integration: &Integration) -> Result<Brought, StoreError> {
@@ -175,7 +191,8 @@ impl Metering {
     }
 
     /// Gives back what this node has drawn and does not need, if no call came for so many
-    /// microseconds. What the store does not hear of stays counted there, which is the safe side.
+    /// microseconds. What the store does not hear of stays counted there, which is the safe side,
+    /// until the next time.
     pub(crate) async fn give_back(&self, integration: &Integration, idle_micros: i64) {
         let Ok(_turn) = integration.drawing.try_lock() else {
             return;
@@ -190,6 +207,7 @@ impl Metering {
                 Ok(grant) => integration.gate.lock().grant(&grant),
                 Err(error) => {
                     tracing::warn!(%error, integration = %integration.id, "an allowance cannot be given back");
+                    integration.gate.lock().doubt(draw.period);
                 }
             }
         }

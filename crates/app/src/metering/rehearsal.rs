@@ -27,6 +27,9 @@ impl Metering {
     /// reached the copy knows what the gate knows, and decides as the gate does then.
     pub(crate) async fn rehearse(&self, integration: &Integration) -> Rehearsal {
         let now = self.clock.now();
+        if !integration.draw_failed_lately(now) {
+            self.heed_lowered_limit(integration).await;
+        }
         let mut gate = integration.gate.lock().clone();
         let mut elsewhere = (Nanos::ZERO, 0);
         let mut attempt = Attempt::StoreUnreachable;

@@ -4,6 +4,7 @@ use super::Gate;
 use super::minute::Minute;
 use crate::account::{Account, Draw};
 use crate::clock::Moment;
+use crate::period::Period;
 
 /// What a node has drawn and does not need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,6 +43,12 @@ impl Gate {
         }
     }
 
+    /// Whether a limit was lowered, or the store did not hear what went back, since something was drawn.
+    #[must_use]
+    pub const fn is_overdrawn(&self) -> bool {
+        self.is_overdrawn
+    }
+
     /// Takes out what was drawn under a limit that was lowered since, and no call holds, to be
     /// given back before anything is drawn under the new one.
     pub fn take_overdrawn(&mut self) -> Vec<Draw> {
@@ -53,8 +60,16 @@ impl Gate {
     }
 
     /// Has everything that is drawn given back before it is used: the store did not hear of it.
-    pub const fn distrust(&mut self) {
+    pub fn distrust(&mut self, period: Period) {
         self.is_overdrawn = true;
+        self.doubt(period);
+    }
+
+    /// Has the store asked what it counts as drawn: it was not heard whether something went back.
+    pub fn doubt(&mut self, period: Period) {
+        if let Some(account) = self.account_of(period) {
+            account.is_doubtful = true;
+        }
     }
 
     fn take_unheld(&mut self) -> Vec<Draw> {

@@ -348,6 +348,40 @@ fn only_what_is_neither_spent_nor_held_is_given_back_and_only_when_no_call_comes
     assert_eq!(freed.draws[0].budget, 200_000_000);
 }
 
+#[test]
+fn what_went_back_without_an_answer_is_asked_about_until_the_store_says_what_it_counts() {
+    let mut gate = gate(&integration(&json!({})), 10, 100);
+    let period: Period = "2026-11".parse().unwrap();
+    let later = moment(NOVEMBER, 9);
+    assert!(!gate.take_spare(0, later).is_nothing());
+    assert!(gate.take_spare(0, later).is_nothing(), "it is under way");
+    gate.doubt(period);
+    let nothing = Draw {
+        period,
+        budget: 0,
+        tokens: 0,
+    };
+    for _unanswered in 0..2 {
+        assert_eq!(gate.take_spare(0, later).draws, vec![nothing]);
+    }
+    let granted = |own, drawn| Granted {
+        drawn,
+        own,
+        elsewhere: 0,
+    };
+    gate.grant(&Grant {
+        period,
+        budget: granted(100_000_000, 1_000_000_000),
+        tokens: granted(100, 100),
+    });
+    let still_there = Draw {
+        budget: 900_000_000,
+        ..nothing
+    };
+    assert_eq!(gate.take_spare(0, later).draws, vec![still_there]);
+    assert!(gate.take_spare(0, later).is_nothing());
+}
+
 proptest! {
     /// Whatever calls come, end and fail in whatever order: spent and held never pass the limit
     /// while calls use no more than they hold, and at the end nothing is held.
