@@ -271,6 +271,8 @@ impl Meter {
             Flow::Whole(mut kept) => {
                 let (observed, bounds) = (&mut self.observed, self.plan.bounds);
                 self.reader.whole(&kept.take(), observed, bounds);
+                // What was cut may look whole, and its output is not all of what was made.
+                observed.unreadable |= end == End::Broken && observed.usage.is_none();
             }
             Flow::Large(outline) => {
                 let (observed, bounds) = (&mut self.observed, self.plan.bounds);

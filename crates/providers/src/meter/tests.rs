@@ -1,5 +1,7 @@
 //! Streams as providers send them, cut anywhere; and as a liar would send them.
 
+mod cut;
+
 use proptest::prelude::*;
 use tollgate_core::TokenUsage;
 use tollgate_core::tokens::TOKENS_MAX;
@@ -265,22 +267,6 @@ fn an_error_in_a_stream_is_seen() {
 fn a_last_event_without_its_blank_line_is_still_read() {
     let (_, seen) = stream(Dialect::OpenAi, UsageChunk::Strip, OPENAI.trim_end());
     assert!(seen.complete);
-}
-
-#[test]
-fn half_an_event_is_kept_back_from_a_stream_that_breaks() {
-    let mut meter = meter(
-        Dialect::OpenAi,
-        AnswerShape::Stream,
-        UsageChunk::Strip,
-        Bounds::NONE,
-    );
-    let mut sent = Vec::new();
-    let mut out = |bytes: Bytes| sent.extend_from_slice(&bytes);
-    meter.push(&Bytes::from_static(b"data: 1\n\ndata: {\"choi"), &mut out);
-    assert!(meter.is_stream() && !meter.has_said_all());
-    meter.finish(End::Broken, &mut out);
-    assert_eq!(sent, b"data: 1\n\n");
 }
 
 #[test]
