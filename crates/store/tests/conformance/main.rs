@@ -52,6 +52,7 @@ macro_rules! conformance {
 conformance! {
     tenants:
         a_tenant_is_kept_changed_and_found_again
+        a_balance_is_its_tenants_alone
         a_tenants_id_is_never_given_twice
         tenants_are_listed_newest_first_in_pages
         deleting_a_tenant_takes_its_keys_and_integrations_and_leaves_its_ledger

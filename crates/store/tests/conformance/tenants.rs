@@ -4,7 +4,7 @@ use tollgate_core::page::PageAsk;
 use tollgate_core::tenant::TenantStatus;
 use tollgate_core::{CredentialId, TenantId};
 use tollgate_store::{
-    AuditFilter, Conflict, IntegrationChange, IntegrationFilter, NewCredential, StoreError,
+    AuditFilter, Balance, Conflict, IntegrationChange, IntegrationFilter, NewCredential, StoreError,
 };
 
 use crate::world::{Kind, World, audit, call, id_of, moment, tenant};
@@ -35,6 +35,18 @@ pub(crate) async fn a_tenant_is_kept_changed_and_found_again(world: &World) {
     let nobody = "nobody".parse().unwrap();
     let missing = world.operator().get_tenant(&nobody).await;
     assert!(matches!(missing, Err(StoreError::NotFound)));
+}
+
+pub(crate) async fn a_balance_is_its_tenants_alone(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let globex = world.create_tenant("globex").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    let entry = call(&acme, id, "c-1");
+    let (month, cost) = (entry.period(), entry.cost);
+    world.operator().append(&[entry], moment(1)).await.unwrap();
+    let seen = async |tenant| world.tenant(tenant).balance(id, month).await.unwrap();
+    assert_eq!(seen(&acme).await.settled, cost);
+    assert_eq!(seen(&globex).await, Balance::default());
 }
 
 pub(crate) async fn a_tenants_id_is_never_given_twice(world: &World) {
