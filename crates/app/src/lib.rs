@@ -27,6 +27,7 @@ mod naming;
 pub mod nodes;
 pub mod prices;
 mod recovery;
+pub mod refusal;
 pub mod revision;
 pub mod rules;
 #[cfg(test)]

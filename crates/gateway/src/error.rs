@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use http::StatusCode;
+use tollgate_app::refusal::status_of;
 use tollgate_core::Nanos;
 use tollgate_core::limit::LimitKind;
 use tollgate_core::verdict::{ReasonCode, Refusal};
@@ -135,24 +136,6 @@ impl Refused {
             retry,
             detail: detail(refusal),
         }))
-    }
-}
-
-const fn status_of(code: ReasonCode) -> StatusCode {
-    match code {
-        ReasonCode::IntegrationNotFound => StatusCode::NOT_FOUND,
-        ReasonCode::BudgetExceeded | ReasonCode::TokenLimitExceeded => StatusCode::PAYMENT_REQUIRED,
-        ReasonCode::BudgetHeld | ReasonCode::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
-        ReasonCode::LimitsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ReasonCode::IntegrationNotEnabled
-        | ReasonCode::IntegrationDisabled
-        | ReasonCode::IntegrationError
-        | ReasonCode::CredentialsInvalid
-        | ReasonCode::ProviderUnreachable
-        | ReasonCode::PriceUnknown
-        | ReasonCode::BudgetWarning
-        | ReasonCode::TokenWarning
-        | ReasonCode::AllChecksPassed => StatusCode::FORBIDDEN,
     }
 }
 

@@ -118,6 +118,28 @@ impl ProviderSettings {
     }
 }
 
+/// Where a command that works beside the server finds what the server keeps.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Kept {
+    /// The settings' file [default: tollgate.toml in the data directory if that is given, else here]
+    #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The folder for everything that is kept [default: tollgate-data]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+}
+
+impl Kept {
+    /// The server's settings.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        Settings::load(&Flags {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            ..Flags::default()
+        })
+    }
+}
+
 /// What flags say; they win over everything else.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {

@@ -10,6 +10,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Serialize;
 use tollgate_app::enforcement::{Check, Estimate, Outcome};
+use tollgate_app::refusal::status_of;
 use tollgate_core::Nanos;
 use tollgate_core::limit::LimitKind;
 use tollgate_core::tokens::TOKENS_MAX;
@@ -211,23 +212,12 @@ impl ReasonBody {
 
 /// A refusal as an error, with the status that the gateway gives it.
 pub(crate) fn refused(refusal: &Refusal) -> Problem {
-    let status = match refusal.code {
-        ReasonCode::IntegrationNotFound => StatusCode::NOT_FOUND,
-        ReasonCode::BudgetExceeded | ReasonCode::TokenLimitExceeded => StatusCode::PAYMENT_REQUIRED,
-        ReasonCode::BudgetHeld | ReasonCode::RateLimitExceeded => StatusCode::TOO_MANY_REQUESTS,
-        ReasonCode::LimitsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        ReasonCode::IntegrationNotEnabled
-        | ReasonCode::IntegrationDisabled
-        | ReasonCode::IntegrationError
-        | ReasonCode::CredentialsInvalid
-        | ReasonCode::ProviderUnreachable
-        | ReasonCode::PriceUnknown
-        | ReasonCode::BudgetWarning
-        | ReasonCode::TokenWarning
-        | ReasonCode::AllChecksPassed => StatusCode::FORBIDDEN,
-    };
-    Problem::new(status, refusal.code.as_str(), refusal.message())
-        .because(ReasonBody::of_refusal(refusal))
+    Problem::new(
+        status_of(refusal.code),
+        refusal.code.as_str(),
+        refusal.message(),
+    )
+    .because(ReasonBody::of_refusal(refusal))
 }
 
 /// What a refusal is about that no limit's figures explain.

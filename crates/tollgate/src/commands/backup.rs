@@ -12,7 +12,7 @@ use tollgate_store::backup::BackupContent;
 
 use crate::cli::Form;
 use crate::output::{self, Failure};
-use crate::settings::{Flags, Settings};
+use crate::settings::{Kept, Settings};
 
 /// Where backups go when nobody says where, in the data directory.
 pub const FOLDER: &str = "backups";
@@ -22,12 +22,9 @@ pub const FOLDER: &str = "backups";
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The settings' file [default: tollgate.toml in the data directory if that is given, else here]
-    #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
-    config: Option<PathBuf>,
-    /// The folder for everything that is kept [default: tollgate-data]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<PathBuf>,
+    /// Whose.
+    #[command(flatten)]
+    kept: Kept,
     /// How to print it.
     #[command(flatten)]
     form: Form,
@@ -60,11 +57,7 @@ enum Verb {
 
 /// Does it.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let settings = Settings::load(&Flags {
-        config: args.config.clone(),
-        data_dir: args.data_dir.clone(),
-        ..Flags::default()
-    })?;
+    let settings = args.kept.settings()?;
     let database = database_of(&settings)?;
     match args.verb {
         Verb::Create { output, url } => {

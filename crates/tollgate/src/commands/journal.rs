@@ -2,26 +2,21 @@
 //!
 //! On the server's machine, while no server runs on it.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 use tollgate_app::journal::{self, Damage, Inspection, JournalError};
 
 use crate::cli::Form;
 use crate::output::{self, Column, Exit, Failure};
-use crate::settings::{Flags, Settings};
+use crate::settings::Kept;
 
 /// Which journal, and what to do.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The settings' file [default: tollgate.toml in the data directory if that is given, else here]
-    #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
-    config: Option<PathBuf>,
-    /// The folder for everything that is kept [default: tollgate-data]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<PathBuf>,
+    /// Whose.
+    #[command(flatten)]
+    kept: Kept,
     /// How to print it.
     #[command(flatten)]
     form: Form,
@@ -49,11 +44,7 @@ const DAMAGES: &[Column] = &[
 
 /// Does it.
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let settings = Settings::load(&Flags {
-        config: args.config.clone(),
-        data_dir: args.data_dir.clone(),
-        ..Flags::default()
-    })?;
+    let settings = args.kept.settings()?;
     let folder = settings.app.journal(settings.folder.join("journal")).dir;
     if !folder.is_dir() {
         let folder = folder.display();

@@ -10,7 +10,7 @@ use tollgate_store::{AuditSeal, MigrationStatus, OpenStore, Store};
 
 use crate::cli::Form;
 use crate::output::{self, Column, Failure};
-use crate::settings::{Flags, Settings};
+use crate::settings::Kept;
 use crate::wire::{audit_seal, key_ring, make_folder, of_store};
 
 const COLUMNS: [Column; 3] = [
@@ -24,12 +24,9 @@ const COLUMNS: [Column; 3] = [
 pub struct Args {
     #[command(subcommand)]
     verb: Verb,
-    /// The settings' file [default: tollgate.toml in the data directory if that is given, else here]
-    #[arg(long, global = true, value_name = "FILE", env = "TOLLGATE_CONFIG")]
-    config: Option<PathBuf>,
-    /// The folder for everything that is kept [default: tollgate-data]
-    #[arg(long, global = true, value_name = "FOLDER")]
-    data_dir: Option<PathBuf>,
+    /// Whose.
+    #[command(flatten)]
+    kept: Kept,
     /// How to print it.
     #[command(flatten)]
     form: Form,
@@ -46,11 +43,7 @@ enum Verb {
 
 /// Does it.
 pub async fn run(args: Args) -> Result<(), Failure> {
-    let settings = Settings::load(&Flags {
-        config: args.config.clone(),
-        data_dir: args.data_dir.clone(),
-        ..Flags::default()
-    })?;
+    let settings = args.kept.settings()?;
     let url = settings.store_url()?;
     if matches!(args.verb, Verb::Up) {
         make_folder(&settings.folder)?;
