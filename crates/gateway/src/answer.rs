@@ -103,6 +103,12 @@ impl Desk {
         self.verdict = Some(verdict);
     }
 
+    /// The call's id as text, once it was admitted.
+    pub(crate) fn call_id(&self) -> &str {
+        let call_id = self.call_id.as_ref();
+        call_id.and_then(|id| id.to_str().ok()).unwrap_or_default()
+    }
+
     /// The request's id as text.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
@@ -116,7 +122,7 @@ impl Desk {
             error_type: refused.error_type,
             code: refused.code,
             message: &refused.message,
-            param: refused.param,
+            param: refused.param.as_deref(),
             tollgate: Some(&refused.detail),
             request_id: self.request_id(),
         });

@@ -1,5 +1,6 @@
 //! Why a call is not answered by its provider: said in the caller's dialect, with what to do.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use http::StatusCode;
@@ -31,7 +32,7 @@ pub(crate) struct ErrorAnswer {
     pub(crate) error_type: Option<&'static str>,
     pub(crate) code: &'static str,
     pub(crate) message: String,
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Cow<'static, str>>,
     pub(crate) retry: Retry,
     /// The `tollgate` member of the error, as a JSON object.
     pub(crate) detail: String,
@@ -56,8 +57,8 @@ impl Refused {
         self
     }
 
-    pub(crate) fn about(mut self, param: &'static str) -> Self {
-        self.0.param = Some(param);
+    pub(crate) fn about(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.0.param = Some(param.into());
         self
     }
 
@@ -95,7 +96,7 @@ impl Refused {
 
     pub(crate) fn request(error: &RequestError) -> Self {
         let mut refused = Self::new(StatusCode::BAD_REQUEST, error.code(), error.to_string());
-        refused.0.param = error.param();
+        refused.0.param = error.param().map(Cow::Borrowed);
         refused
     }
 

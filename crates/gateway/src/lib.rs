@@ -8,6 +8,7 @@ mod answer;
 pub mod carrier;
 pub mod config;
 pub mod connector;
+mod crossing;
 mod drain;
 mod error;
 mod exchange;

@@ -20,6 +20,7 @@ use crate::provider::{
     ConfigMistake, Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence,
     ProbeCall, Provider,
 };
+use crate::translate::Translation;
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
 /// A resource of Azure's.
@@ -192,6 +193,22 @@ impl Provider for Azure {
             KeyOrToken::Token(token) => outbound.headers.insert(AUTHORIZATION, token),
         };
         Ok(outbound)
+    }
+
+    fn translation(
+        &self,
+        face: Face,
+        operation: Operation,
+        config: &IntegrationConfig,
+    ) -> Option<Translation> {
+        let translation = Translation::between(face, operation, &DESCRIPTION)?;
+        let version = config.api_version.as_deref();
+        let recent = version.is_none_or(|version| version >= FIRST_WITH_STREAM_USAGE);
+        Some(if recent {
+            translation
+        } else {
+            translation.with_cap(CapMember::MaxTokens)
+        })
     }
 
     fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {

@@ -9,9 +9,11 @@ use crate::dialect::Dialect;
 use crate::edit::CapMember;
 use crate::face::Face;
 use crate::openai;
+use crate::operation::Operation;
 use crate::provider::{
     Description, Field, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
 };
+use crate::translate::Translation;
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
 /// A server of one's own.
@@ -60,6 +62,16 @@ impl Provider for Custom {
     fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError> {
         // The name that every compatible server knows.
         openai::prepare(&DESCRIPTION, call, CapMember::MaxTokens)
+    }
+
+    fn translation(
+        &self,
+        face: Face,
+        operation: Operation,
+        _config: &IntegrationConfig,
+    ) -> Option<Translation> {
+        let translation = Translation::between(face, operation, &DESCRIPTION)?;
+        Some(translation.with_cap(CapMember::MaxTokens))
     }
 
     fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {

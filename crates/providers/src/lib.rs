@@ -34,6 +34,7 @@ mod provider;
 pub mod registry;
 mod request;
 mod sse;
+mod translate;
 mod url;
 
 pub use credential::CredentialError;
@@ -48,6 +49,7 @@ pub use provider::{
     ProbeCall, Provider,
 };
 pub use request::{Bounds, RequestError, RequestFacts};
+pub use translate::{Reply, Terms, Translated, Translation, Untold, Untranslatable};
 pub use url::{Endpoint, Loopback, Network, NetworkError, UrlError, UrlPolicy};
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::meter::{AnswerShape, Meter, MeterPlan, UsageChunk};
 use crate::operation::Operation;
 use crate::probe;
 use crate::request::RequestFacts;
+use crate::translate::Translation;
 use crate::url::{Endpoint, UrlError, UrlPolicy};
 
 /// A kind of provider.
@@ -66,6 +67,16 @@ pub trait Provider: Sync {
     /// What the answer to a probe means, after so many milliseconds.
     fn judge_probe(&self, status: StatusCode, _headers: &HeaderMap, latency_ms: i64) -> Finding {
         probe::judge(status, latency_ms)
+    }
+
+    /// How a call in another dialect's words reaches it; none where it cannot.
+    fn translation(
+        &self,
+        face: Face,
+        operation: Operation,
+        _config: &IntegrationConfig,
+    ) -> Option<Translation> {
+        Translation::between(face, operation, self.describe())
     }
 
     /// What a model is called in the books: its name without what only says where it is.

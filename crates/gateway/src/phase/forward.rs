@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use http::response::Parts;
 use http::{Request, StatusCode};
 use tollgate_app::health::Sign;
-use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts};
+use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts, UsageChunk};
 
 use crate::error::Refused;
 use crate::exchange::Gateway;
@@ -39,7 +39,11 @@ pub(crate) async fn forward(
         provider: route.provider,
         operation: route.operation,
         plan: MeterPlan {
-            usage_chunk: outbound.usage_chunk,
+            // A translation writes the caller's own usage, and needs the provider's for it.
+            usage_chunk: match route.crossing {
+                Some(_) => UsageChunk::Keep,
+                None => outbound.usage_chunk,
+            },
             bounds: facts.map_or(Bounds::NONE, |facts| {
                 facts.bounds(config, route.prices.as_deref())
             }),

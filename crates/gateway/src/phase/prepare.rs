@@ -41,7 +41,8 @@ pub(crate) fn prepare(
         now: gateway.app.now(),
         call_id: admitted.call_id(),
         headers: &route.head.headers,
-        query: route.head.uri.query(),
+        // What a caller of another dialect says there means nothing to the provider.
+        query: route.head.uri.query().filter(|_| route.crossing.is_none()),
         endpoint,
         config: &snapshot.config,
         credential: credential.as_ref(),

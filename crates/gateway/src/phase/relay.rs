@@ -2,16 +2,18 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::ops::DerefMut;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HeaderValue;
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 use tollgate_app::metering::Settled;
-use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind};
+use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind, Reply};
 
 use crate::answer::{Answer, Desk, Origin};
+use crate::crossing;
 use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::flight::{Flight, Silence};
@@ -35,7 +37,13 @@ pub(crate) struct Relay {
     shape: AnswerShape,
     dialect: Dialect,
     request_id: HeaderValue,
+    /// Says the answer in the words of a caller of another dialect.
+    reply: Option<Box<Reply>>,
 }
+
+/// What a caller is told whose stream cannot be gone on with in its words.
+const UNTRANSLATABLE: &str =
+    "the provider's answer cannot be said in your dialect: it is not what its own prescribes";
 
 #[derive(Debug, PartialEq, Eq)]
 enum Stage {
@@ -53,7 +61,13 @@ pub(crate) async fn relay(
     desk: &Desk,
 ) -> Result<Response<Answer>, Refused> {
     refuse_what_is_not_the_callers(gateway, &mut landed)?;
-    let shape = AnswerShape::of(&landed.head.headers);
+    let status = landed.head.status;
+    let crossing = landed.route.crossing.as_ref();
+    let reply = crossing.map(|it| it.reply(desk, landed.route.model.as_deref()));
+    let shape = match reply {
+        None => AnswerShape::of(&landed.head.headers),
+        Some(_) => crossing::shape(status, &landed.head.headers),
+    };
     let mut relay = Relay {
         flight: landed.flight,
         out: VecDeque::new(),
@@ -61,6 +75,7 @@ pub(crate) async fn relay(
         shape,
         dialect: desk.dialect,
         request_id: desk.request_id.clone(),
+        reply,
     };
     let settled = if shape.is_stream() {
         None
@@ -69,6 +84,7 @@ pub(crate) async fn relay(
     };
     let mut head = landed.head;
     head.headers = headers::for_caller(head.headers);
+    relay.translate_whole(status, &mut head.headers)?;
     head.version = http::Version::HTTP_11;
     desk.dress(&mut head.headers, Origin::Provider);
     if let Some(Settled { cost, .. }) = settled
@@ -202,16 +218,40 @@ impl Relay {
     }
 
     fn pass(&mut self, piece: Bytes) {
-        let out = &mut self.out;
+        let (out, reply) = (&mut self.out, &mut self.reply);
         if let Some(cargo) = self.flight.cargo() {
-            cargo.meter(piece, &mut |piece| out.push_back(piece));
+            cargo.meter(piece, &mut |piece| say(reply, piece, out));
+        }
+        if self.reply.as_ref().is_some_and(|reply| reply.is_lost()) {
+            // The flight is not ended: it is read on and booked when this is dropped.
+            self.break_with("upstream_untranslatable", UNTRANSLATABLE);
         }
     }
 
+    /// Says an answer that is no stream in the caller's words, where these are others.
+    fn translate_whole(
+        &mut self,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+    ) -> Result<(), Refused> {
+        let Some(reply) = &mut self.reply else {
+            return Ok(());
+        };
+        reply.head(headers, self.shape);
+        if self.shape.is_stream() {
+            return Ok(());
+        }
+        if self.stage != Stage::Over {
+            return Err(crossing::untold("it is too large to be kept"));
+        }
+        crossing::say_whole(reply, status, &mut self.out)
+    }
+
     fn land(&mut self, cut: Option<Cut>) -> Option<Settled> {
-        let out = &mut self.out;
+        let (out, reply) = (&mut self.out, &mut self.reply);
+        let reply = &mut reply.as_deref_mut().filter(|_| self.shape.is_stream());
         self.flight
-            .land(|cargo| cargo.settle_read(cut, &mut |piece| out.push_back(piece)))
+            .land(|cargo| cargo.settle_read(cut, &mut |piece| say(reply, piece, out)))
             .flatten()
     }
 
@@ -226,6 +266,13 @@ impl Relay {
         } else {
             self.land(None);
             self.stage = Stage::Over;
+            let (out, reply) = (&mut self.out, &mut self.reply);
+            if let Some(reply) = reply {
+                reply.finish(&mut |piece| out.push_back(piece));
+                if reply.is_lost() {
+                    self.break_with("upstream_untranslatable", UNTRANSLATABLE);
+                }
+            }
         }
     }
 
@@ -233,10 +280,6 @@ impl Relay {
     /// and any with an aborted connection.
     fn break_off(&mut self, silence: Silence) {
         self.land(Some(Cut::Broken));
-        self.stage = Stage::Breaking;
-        if !self.shape.is_stream() {
-            return;
-        }
         let (code, message) = match silence {
             Silence::TooSlow => ("upstream_timeout", "the provider paused for too long"),
             Silence::NotConnected | Silence::Barred | Silence::NotJournaled | Silence::Broke => (
@@ -244,6 +287,14 @@ impl Relay {
                 "the provider's answer broke off before its end",
             ),
         };
+        self.break_with(code, message);
+    }
+
+    fn break_with(&mut self, code: &str, message: &str) {
+        self.stage = Stage::Breaking;
+        if !self.shape.is_stream() {
+            return;
+        }
         let event = self.dialect.error_event(&ErrorBody {
             status: StatusCode::BAD_GATEWAY,
             error_type: None,
@@ -254,5 +305,13 @@ impl Relay {
             request_id: self.request_id.to_str().unwrap_or_default(),
         });
         self.out.push_back(event);
+    }
+}
+
+/// Hands a piece on, in the caller's words where these are others.
+fn say(reply: &mut Option<impl DerefMut<Target = Reply>>, piece: Bytes, out: &mut VecDeque<Bytes>) {
+    match reply {
+        None => out.push_back(piece),
+        Some(reply) => reply.push(&piece, &mut |piece| out.push_back(piece)),
     }
 }

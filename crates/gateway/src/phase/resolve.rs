@@ -5,15 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cus_models::CusProviderType;
 use http::StatusCode;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
+use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::ModelPrices;
 use tollgate_providers::{Dialect, Face, Matched, Operation, Provider, RequestFacts, registry};
 
 use crate::answer::Desk;
+use crate::crossing::{self, Crossing};
 use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::gathered::Gathered;
@@ -45,6 +48,8 @@ pub(crate) struct Route {
     pub(crate) prices: Option<Arc<ModelPrices>>,
     pub(crate) body: Option<(Bytes, RequestFacts)>,
     pub(crate) head: Parts,
+    /// The way back of an answer whose caller speaks another dialect.
+    pub(crate) crossing: Option<Crossing>,
 }
 
 impl std::fmt::Debug for Route {
@@ -88,11 +93,11 @@ fn guess(head: &Parts) -> Dialect {
 pub(crate) async fn resolve(
     gateway: &Gateway,
     caller: Caller,
-    head: Parts,
-    aim: Aim,
+    mut head: Parts,
+    mut aim: Aim,
     body: Incoming,
 ) -> Result<Route, Refused> {
-    let body = read_body(gateway, &aim, &head, body).await?;
+    let mut body = read_body(gateway, &aim, &head, body).await?;
     // Where the path names the model, the provider does not look for it in the body.
     let in_body = || {
         let facts = body.as_ref().map(|(_, facts)| facts);
@@ -103,13 +108,11 @@ pub(crate) async fn resolve(
     let serves = |provider_type| {
         registry::find(provider_type).is_some_and(|provider| answers(provider, &aim))
     };
-    let (integration, rest) = caller
-        .key
-        .route(named, asked, serves)
+    let translates = |provider_type| reaches(provider_type, &aim);
+    let (integration, rest) = crossing::route(&caller.key, (named, asked), serves, translates)
         .map_err(|refusal| no_route(&refusal))?;
     let snapshot = Arc::clone(&integration.snapshot());
     let provider = registry::find(snapshot.record.provider_type)
-        .filter(|provider| answers(*provider, &aim))
         .ok_or_else(|| not_served(&snapshot, aim.operation))?;
     let model = rest.map(|rest| provider_model(rest, body.as_ref(), &snapshot));
     let booked = model
@@ -117,10 +120,16 @@ pub(crate) async fn resolve(
         .map(|model| booked_model(provider, model))
         .transpose()?;
     let now = gateway.app.now();
-    let prices = model
+    let mut prices = model
         .as_deref()
-        .filter(|_| has_known_price(body.as_ref(), &snapshot))
         .and_then(|model| gateway.app.prices(&snapshot, model, now));
+    let crossing = if answers(provider, &aim) {
+        None
+    } else {
+        let ends = (provider, &*snapshot, prices.as_deref());
+        Some(cross(&mut aim, &mut head, &mut body, ends)?)
+    };
+    prices = prices.filter(|_| has_known_price(body.as_ref(), &snapshot));
     Ok(Route {
         operation: aim.operation,
         face: aim.face,
@@ -132,7 +141,29 @@ pub(crate) async fn resolve(
         prices,
         body,
         head,
+        crossing,
     })
+}
+
+/// Puts a request into the words of a provider that does not speak its caller's.
+fn cross(
+    aim: &mut Aim,
+    head: &mut Parts,
+    body: &mut Option<(Bytes, RequestFacts)>,
+    (provider, snapshot, prices): (&dyn Provider, &Snapshot, Option<&ModelPrices>),
+) -> Result<Crossing, Refused> {
+    let config = &snapshot.config;
+    let translation = provider.translation(aim.face, aim.operation, config);
+    let (Some(translation), Some((bytes, _))) = (translation, body.as_ref()) else {
+        return Err(not_served(snapshot, aim.operation));
+    };
+    let most = prices.and_then(|prices| prices.output_tokens_max);
+    let output_max = config.output_tokens().min(most.unwrap_or(u64::MAX));
+    let crossed = Crossing::make(translation, bytes, head, output_max)?;
+    aim.operation = crossed.translated.operation;
+    aim.face = crossed.translated.face;
+    *body = Some((crossed.translated.body, crossed.facts));
+    Ok(crossed.crossing)
 }
 
 /// The body and what it says, of a request that has one.
@@ -155,6 +186,14 @@ async fn read_body(
             .map_err(|error| Refused::request(&error))?;
     }
     Ok(Some((bytes, facts)))
+}
+
+/// Whether a provider can be reached by a translation.
+fn reaches(provider_type: CusProviderType, aim: &Aim) -> bool {
+    let config = IntegrationConfig::default();
+    let provider = registry::find(provider_type);
+    let translation = provider.and_then(|it| it.translation(aim.face, aim.operation, &config));
+    translation.is_some()
 }
 
 fn answers(provider: &dyn Provider, aim: &Aim) -> bool {

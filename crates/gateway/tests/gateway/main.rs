@@ -5,6 +5,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod crossings;
 mod destinations;
 mod disconnects;
 mod hostile_caller;

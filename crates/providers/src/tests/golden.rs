@@ -286,7 +286,7 @@ pub(super) fn recorded_streams() -> Vec<(&'static dyn Provider, String)> {
 }
 
 /// Binary frames from their lines.
-fn frames(lines: &str) -> Vec<u8> {
+pub(crate) fn frames(lines: &str) -> Vec<u8> {
     lines.lines().flat_map(frame_of).collect()
 }
 
