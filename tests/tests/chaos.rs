@@ -24,16 +24,7 @@ fn three_nodes_under_fresh_faults_book_every_billed_call_once_and_pass_no_limit(
 
 #[test]
 fn one_node_on_an_embedded_store_does_the_same_under_fresh_faults() {
-    // After a start, an embedded store finds the calls of the last minute by the wall clock of the node that made them:
-    // a clock that was set back and a kill together open the minute anew.
-    chaos(&[
-        "--minutes",
-        "0.15",
-        "--engine",
-        "sqlite",
-        "--without",
-        "clock",
-    ]);
+    chaos(&["--minutes", "0.15", "--engine", "sqlite"]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ use crate::ledger::{Ledger, Writer};
 use crate::masterkeys::ring::{LiveRing, ReadKeys};
 use crate::metering::{Fellowship, Metering};
 use crate::prices::PriceSource;
-use crate::recovery::resume;
+use crate::recovery::{Backlog, resume};
 
 /// How long a stop waits for the store to take what is queued.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -95,8 +95,8 @@ impl std::fmt::Debug for AppParts {
 }
 
 impl App {
-    /// Starts everything: recovers what a crash left in the journal, loads the directory, starts
-    /// the ledger's writer and the jobs.
+    /// Starts everything: takes up what a crash left in the journal, loads the directory, starts
+    /// the ledger's writer and the jobs. Does not wait until the ledger has what was left.
     pub async fn start(parts: AppParts) -> Result<Arc<Self>, AppError> {
         let sharing = clock::begin(&parts.store, &*parts.clock).await?;
         let now = parts.clock.now();
@@ -111,7 +111,8 @@ impl App {
             Arc::clone(&parts.clock),
             parts.config.writing(),
         );
-        let torn_bytes = resume(authority.as_ref(), &journal, &ledger, recovery).await?;
+        let backlog = Box::pin(resume(authority.as_ref(), &journal, recovery)).await?;
+        let torn_bytes = backlog.torn_bytes;
         let rows = operator.load_directory().await?;
         let metering = Arc::new(Metering {
             authority,
@@ -146,7 +147,7 @@ impl App {
             refreshing: tokio::sync::Mutex::default(),
             running: Mutex::new(None),
         });
-        Box::pin(app.take_up(&rows)).await?;
+        Box::pin(app.take_up(&rows, backlog)).await?;
         let jobs = Jobs::start(&app, rows.change, parts.config.refresh_seconds);
         *app.running.lock() = Some((writer, jobs));
         Ok(app)
@@ -158,7 +159,7 @@ impl App {
         if let Some((writer, jobs)) = running {
             jobs.stop(self).await;
             if writer.finish(STOP_PATIENCE).await
-                && let Err(error) = self.store.operator().give_back_all().await
+                && let Err(error) = self.store.operator().give_back_all(&[]).await
             {
                 tracing::warn!(%error, "what this node has drawn could not be given back");
             }
@@ -244,9 +245,15 @@ impl App {
     }
 
     /// Takes up what an earlier run of this node has left in the store.
-    async fn take_up(&self, rows: &tollgate_store::Directory) -> Result<(), AppError> {
+    async fn take_up(
+        &self,
+        rows: &tollgate_store::Directory,
+        backlog: Backlog,
+    ) -> Result<(), AppError> {
         self.load(rows);
         self.tell_keys().await?;
+        let find = |id| self.directory.integration(id);
+        backlog.take_up(&self.metering, find).await?;
         self.restore_holds().await
     }
 

@@ -6,13 +6,13 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
-use jiff::Timestamp;
 use tollgate_core::account::{Draw, Grant};
 use tollgate_core::limit::Limits;
+use tollgate_core::limit::kept::KeptMinute;
 use tollgate_core::limit::permits::PermitGrant;
 use tollgate_core::usage::UsageEntry;
-use tollgate_core::{CallId, IntegrationId, Period, TenantId};
-use tollgate_store::{AppendReport, DrawAsk, PermitDraw, Prospect, Store, StoreError};
+use tollgate_core::{CallId, IntegrationId, Moment, Period, TenantId};
+use tollgate_store::{AppendReport, DrawAsk, Owed, PermitDraw, Prospect, Store, StoreError};
 
 /// An answer under way.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -28,21 +28,28 @@ pub(crate) trait Authority: Debug + Send + Sync {
     /// Gives back what this node has drawn and will not hand out.
     fn give_back<'a>(&'a self, integration: IntegrationId, unused: &'a Draw) -> Answer<'a, Grant>;
 
-    /// Gives back everything that this node has drawn and not settled.
-    fn give_back_all(&self) -> Answer<'_, ()>;
+    /// Gives back everything that this node has drawn and not settled, but for what is owed. The
+    /// figures of the months that something is owed of.
+    fn give_back_all<'a>(&'a self, owed: &'a [Owed]) -> Answer<'a, Vec<(IntegrationId, Grant)>>;
 
-    /// Calls that were admitted since a moment, oldest first.
-    fn recent_calls(
-        &self,
-        integration: IntegrationId,
-        since: Timestamp,
-    ) -> Answer<'_, Vec<(Timestamp, i64)>>;
+    /// The calls of the last minute that are counted with their rows, for a node that counts them
+    /// itself.
+    fn kept_minute(&self, integration: IntegrationId, now: Moment) -> Answer<'_, KeptMinute>;
+
+    /// Which of these calls the ledger has, in their order.
+    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>>;
 
     /// Whether the ledger has the call.
     fn is_call_known<'a>(&'a self, tenant: &'a TenantId, call: &'a CallId) -> Answer<'a, bool>;
 
-    /// Books a batch.
-    fn append<'a>(&'a self, entries: &'a [UsageEntry], now: Timestamp) -> Answer<'a, AppendReport>;
+    /// Books a batch. What has a mark, the moment of its admission on the machine's clock, is
+    /// counted with its row.
+    fn append<'a>(
+        &'a self,
+        entries: &'a [UsageEntry],
+        marks: &'a [Option<i64>],
+        now: Moment,
+    ) -> Answer<'a, AppendReport>;
 
     /// What a draw of all that is left would bring; changes nothing.
     fn prospect<'a>(
@@ -75,24 +82,29 @@ impl Authority for Store {
         Box::pin(async move { self.operator().give_back(integration, unused).await })
     }
 
-    fn give_back_all(&self) -> Answer<'_, ()> {
-        Box::pin(async move { self.operator().give_back_all().await })
+    fn give_back_all<'a>(&'a self, owed: &'a [Owed]) -> Answer<'a, Vec<(IntegrationId, Grant)>> {
+        Box::pin(async move { self.operator().give_back_all(owed).await })
     }
 
-    fn recent_calls(
-        &self,
-        integration: IntegrationId,
-        since: Timestamp,
-    ) -> Answer<'_, Vec<(Timestamp, i64)>> {
-        Box::pin(async move { self.operator().recent_calls(integration, since).await })
+    fn kept_minute(&self, integration: IntegrationId, now: Moment) -> Answer<'_, KeptMinute> {
+        Box::pin(async move { self.operator().kept_minute(integration, now).await })
+    }
+
+    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>> {
+        Box::pin(async move { self.operator().known_calls(calls).await })
     }
 
     fn is_call_known<'a>(&'a self, tenant: &'a TenantId, call: &'a CallId) -> Answer<'a, bool> {
         Box::pin(async move { self.operator().is_call_known(tenant, call).await })
     }
 
-    fn append<'a>(&'a self, entries: &'a [UsageEntry], now: Timestamp) -> Answer<'a, AppendReport> {
-        Box::pin(async move { self.operator().append(entries, now).await })
+    fn append<'a>(
+        &'a self,
+        entries: &'a [UsageEntry],
+        marks: &'a [Option<i64>],
+        now: Moment,
+    ) -> Answer<'a, AppendReport> {
+        Box::pin(async move { self.operator().append_counting(entries, marks, now).await })
     }
 
     fn prospect<'a>(

@@ -55,9 +55,9 @@ pub struct Readiness {
     pub store: bool,
     /// Whether the journal reaches the disk and has room for calls that begin.
     pub journal: bool,
-    /// Whether so few rows wait for the ledger that calls are admitted.
+    /// Whether so few rows wait for the ledger in memory that calls are admitted.
     pub ledger: bool,
-    /// Rows that wait for the ledger.
+    /// Rows that wait for the ledger, those of an earlier run among them.
     pub lag_rows: u64,
 }
 
@@ -141,7 +141,8 @@ impl App {
                 let status = self.journal.status();
                 status.has_room && (status.sync_failures == 0 || status.unsynced == 0)
             },
-            ledger: lag_rows <= self.metering().backlog_rows_max,
+            // What an earlier run left waits in the journal alone, and keeps no call out.
+            ledger: self.ledger.backlog_rows() <= self.metering().backlog_rows_max,
             lag_rows,
         }
     }

@@ -30,7 +30,7 @@ pub struct AppConfig {
     /// Rows written to the ledger in one transaction, at most.
     pub ledger_batch_rows: usize,
     /// Rows that may wait for the store, in memory and in the journal, before no further call is
-    /// admitted.
+    /// admitted. What an earlier run left in the journal does not count.
     pub ledger_backlog_rows_max: u64,
     /// Seconds between two looks at what other nodes have changed, for when news of it is missed.
     pub refresh_seconds: u64,

@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod frame;
 mod keeper;
+mod left;
 mod log;
 mod replay;
 mod room;
@@ -104,11 +105,11 @@ pub struct Receipt {
 /// What a journal held when it was opened.
 #[derive(Debug)]
 pub struct Recovery {
-    /// Rows that are not known to be in the ledger, in the order in which their calls began. Some
-    /// may be in it: the ledger knows them by call id.
-    pub unposted: Vec<(Receipt, UsageEntry)>,
-    /// Calls that were dispatched and never closed, each with its worst case, in the same order.
-    pub interrupted: Vec<(Ticket, UsageEntry)>,
+    /// Rows that are not known to be in the ledger, in the order in which they stand on the disk,
+    /// to be read with [`Journal::rows`]. Some may be in it: the ledger knows them by call id.
+    pub unposted: Vec<Receipt>,
+    /// Calls that were dispatched and never closed, in the same order.
+    pub interrupted: Vec<Ticket>,
     /// How many bytes of records that a crash tore were cut off.
     pub torn_bytes: u64,
     /// How many records were read.
@@ -161,7 +162,7 @@ impl Journal {
     fn open_on(disk: Disk, config: &JournalConfig) -> Result<(Self, Recovery), JournalError> {
         let disk = Arc::new(disk);
         let replayed = replay::replay(&disk)?;
-        let recovery = Recovery::load(&disk, &replayed)?;
+        let recovery = Recovery::of(&replayed);
         let next_call = Arc::new(AtomicU64::new(replayed.next_call));
         let log = Log::begin(Arc::clone(&disk), Arc::clone(&next_call), config, &replayed)?;
         let room = Room::look(&disk, config.free_bytes_min);
@@ -310,26 +311,5 @@ impl Drop for Journal {
         if let Err(error) = self.sync() {
             tracing::error!(%error, "the journal could not be synced at the end");
         }
-    }
-}
-
-impl Recovery {
-    fn load(disk: &Disk, replayed: &replay::Replayed) -> Result<Self, JournalError> {
-        let mut recovery = Self {
-            unposted: Vec::new(),
-            interrupted: Vec::new(),
-            torn_bytes: replayed.torn_bytes,
-            records: replayed.records,
-        };
-        for (number, live, entry) in replay::load(disk, &replayed.live)? {
-            if live.open {
-                recovery.interrupted.push((Ticket { number }, entry));
-            } else {
-                recovery.unposted.push((Receipt { number }, entry));
-            }
-        }
-        recovery.unposted.sort_by_key(|(row, _)| row.number);
-        recovery.interrupted.sort_by_key(|(call, _)| call.number);
-        Ok(recovery)
     }
 }

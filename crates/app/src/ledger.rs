@@ -4,7 +4,9 @@
 //! store does not take is tried again until it does; the caller of a call never waits for it.
 
 mod beside;
+mod earlier;
 mod progress;
+mod writer;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,24 +15,18 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tollgate_core::usage::UsageEntry;
 use tollgate_core::{CallId, Clock, TenantId};
-use tollgate_store::{AppendReport, StoreError};
 
+pub(crate) use self::earlier::{Counted, Earlier, EarlierIds};
 pub use self::progress::LedgerProgress;
 
-use self::beside::under_another_id;
+use self::writer::Books;
 use crate::authority::Authority;
 use crate::error::AppError;
 use crate::journal::{Journal, Receipt};
-
-const RETRY_MS_FIRST: u64 = 50;
-const RETRY_MS_MOST: u64 = 5_000;
-
-/// How long the writer, while it gathers, does not look whether its batch is full or somebody waits for it.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// How long somebody who reports usage waits for the store.
 const REPORT_PATIENCE: Duration = Duration::from_secs(15);
@@ -55,8 +51,16 @@ struct Posting {
     /// Its place in the journal; none when the journal could not take it.
     receipt: Option<Receipt>,
     entry: UsageEntry,
-    /// Given up when the row is in the ledger.
-    claim: Option<Claim>,
+    carried: Carried,
+}
+
+/// What goes along with a finished call until its row is in the ledger.
+#[derive(Debug, Default)]
+pub(crate) struct Carried {
+    /// Given up then.
+    pub(crate) claim: Option<Claim>,
+    /// When it was admitted, on the machine's clock, where its row is to count it for the next run of this node.
+    pub(crate) mark: Option<i64>,
 }
 
 /// The way into the ledger.
@@ -71,6 +75,12 @@ pub struct Ledger {
 struct Shared {
     /// Call ids that callers gave and that are not in the ledger yet.
     claimed: Mutex<HashSet<(TenantId, CallId)>>,
+    /// Tells the writer what an earlier run left. Until then it writes nothing.
+    begin: Mutex<Option<oneshot::Sender<Earlier>>>,
+    /// The ids of what an earlier run left, until it is in the ledger.
+    earlier_ids: Mutex<EarlierIds>,
+    earlier_rows: AtomicU64,
+    earlier_posted: AtomicU64,
     posted: AtomicU64,
     queued: AtomicU64,
     duplicates: AtomicU64,
@@ -79,6 +89,20 @@ struct Shared {
     last_posted_micros: AtomicI64,
     /// How many wait until all that is queued is in the ledger: for them nothing is gathered.
     awaited: AtomicUsize,
+}
+
+impl Shared {
+    /// Rows of an earlier run that are still on their way.
+    fn earlier_left(&self) -> u64 {
+        let posted = self.earlier_posted.load(Ordering::SeqCst);
+        self.earlier_rows
+            .load(Ordering::SeqCst)
+            .saturating_sub(posted)
+    }
+
+    fn is_of_earlier_run(&self, tenant: &TenantId, call_id: &CallId) -> bool {
+        self.earlier_ids.lock().has(tenant, call_id)
+    }
 }
 
 /// Somebody who waits for the books.
@@ -133,7 +157,7 @@ pub(crate) async fn to_the_end<T: Send + 'static>(
 // === impl Ledger ===
 
 impl Ledger {
-    /// Starts the writer.
+    /// Starts the writer, which waits for [`Ledger::begin`].
     #[expect(
         clippy::disallowed_methods,
         reason = "the ledger's writer is one of the few places where tasks start"
@@ -164,7 +188,11 @@ impl Ledger {
         W: Future<Output = ()> + Send,
     {
         let (queue, postings) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared::default());
+        let (start, begun) = oneshot::channel();
+        let shared = Arc::new(Shared {
+            begin: Mutex::new(Some(start)),
+            ..Shared::default()
+        });
         let (progress, posted) = watch::channel(0);
         let books = Books {
             authority,
@@ -180,19 +208,32 @@ impl Ledger {
             posted,
             shared,
         };
-        (ledger, books.keep(postings))
+        (ledger, books.keep(postings, begun))
+    }
+
+    /// Has the writer begin, with what an earlier run left: it is booked beside what ends from now on.
+    pub(crate) fn begin(&self, mut earlier: Earlier) {
+        let rows = u64::try_from(earlier.len()).unwrap_or(u64::MAX);
+        if rows > 0 {
+            *self.shared.earlier_ids.lock() = std::mem::take(&mut earlier.ids);
+        }
+        self.shared.earlier_rows.store(rows, Ordering::SeqCst);
+        let begin = self.shared.begin.lock().take();
+        if begin.is_none_or(|begin| begin.send(earlier).is_err()) {
+            tracing::error!("the ledger's writer has stopped; the rows wait in the journal");
+        }
     }
 
     /// Sends a finished call on its way. It is in the journal under `receipt`; without one the
     /// journal knows it as dispatched only, and what it says of it at the next start comes second.
-    pub(crate) fn post(&self, receipt: Option<Receipt>, entry: UsageEntry, claim: Option<Claim>) {
+    pub(crate) fn post(&self, receipt: Option<Receipt>, entry: UsageEntry, carried: Carried) {
         self.shared.queued.fetch_add(1, Ordering::SeqCst);
         if self
             .queue
             .send(Posting {
                 receipt,
                 entry,
-                claim,
+                carried,
             })
             .is_err()
         {
@@ -202,6 +243,9 @@ impl Ledger {
 
     /// Claims a caller's call id; nothing when it is claimed already.
     pub(crate) fn claim(&self, tenant: &TenantId, call_id: &CallId) -> Option<Claim> {
+        if self.shared.is_of_earlier_run(tenant, call_id) {
+            return None;
+        }
         let key = (tenant.clone(), call_id.clone());
         let is_new = self.shared.claimed.lock().insert(key.clone());
         is_new.then(|| Claim {
@@ -213,22 +257,31 @@ impl Ledger {
     /// Whether a call with this id, which its caller gave, is on its way through this node.
     pub(crate) fn is_claimed(&self, tenant: &TenantId, call_id: &CallId) -> bool {
         let key = (tenant.clone(), call_id.clone());
-        self.shared.claimed.lock().contains(&key)
+        self.shared.claimed.lock().contains(&key) || self.shared.is_of_earlier_run(tenant, call_id)
     }
 
-    /// Rows that wait for the store.
+    /// Rows of an earlier run that wait for the store, in the journal alone.
+    #[cfg(test)]
+    pub(crate) fn earlier_left(&self) -> u64 {
+        self.shared.earlier_left()
+    }
+
+    /// Rows that wait for the store in memory.
     pub(crate) fn backlog_rows(&self) -> u64 {
         let queued = self.shared.queued.load(Ordering::Relaxed);
         queued.saturating_sub(self.shared.posted.load(Ordering::Relaxed))
     }
 
-    /// Waits until everything that was queued before is in the ledger.
+    /// Waits until everything that was queued before is in the ledger, and all that an earlier run left.
     pub async fn caught_up(&self) {
         let goal = self.shared.queued.load(Ordering::SeqCst);
         let _awaiting = Awaiting::of(&self.shared);
         let mut posted = self.posted.clone();
         // The channel closes only with the writer, and then nothing more will come.
-        let _closed = posted.wait_for(|posted| *posted >= goal).await.is_err();
+        let _closed = posted
+            .wait_for(|posted| *posted >= goal && self.shared.earlier_left() == 0)
+            .await
+            .is_err();
     }
 
     /// How far the writer is.
@@ -237,8 +290,9 @@ impl Ledger {
         let read = |counter: &AtomicU64| counter.load(Ordering::SeqCst);
         let last = self.shared.last_posted_micros.load(Ordering::SeqCst);
         LedgerProgress {
-            posted_rows: read(&self.shared.posted),
-            queued_rows: read(&self.shared.queued),
+            posted_rows: read(&self.shared.posted)
+                .saturating_add(read(&self.shared.earlier_posted)),
+            queued_rows: read(&self.shared.queued).saturating_add(read(&self.shared.earlier_rows)),
             duplicate_rows: read(&self.shared.duplicates),
             conflicting_rows: read(&self.shared.conflicts),
             failed_writes: read(&self.shared.failures),
@@ -266,128 +320,5 @@ impl Writer {
         }
         self.task.abort();
         caught_up.is_ok()
-    }
-}
-
-/// What the writer works with.
-struct Books<P> {
-    authority: Arc<dyn Authority>,
-    journal: Arc<Journal>,
-    clock: Arc<dyn Clock>,
-    config: WriterConfig,
-    shared: Arc<Shared>,
-    progress: watch::Sender<u64>,
-    /// How it waits.
-    pause: P,
-}
-
-impl<P, W> Books<P>
-where
-    P: Fn(Duration) -> W + Send + Sync,
-    W: Future<Output = ()> + Send,
-{
-    async fn keep(self, mut postings: mpsc::UnboundedReceiver<Posting>) {
-        let mut batch = Vec::with_capacity(self.config.batch_rows);
-        let gather_micros = i64::try_from(self.config.gather_ms.saturating_mul(1_000));
-        let gather_micros = gather_micros.unwrap_or(i64::MAX);
-        let mut due_micros = self.steady_micros();
-        loop {
-            if postings.recv_many(&mut batch, self.config.batch_rows).await == 0 {
-                return;
-            }
-            self.gather(&postings, batch.len(), due_micros).await;
-            let room = self.config.batch_rows.saturating_sub(batch.len());
-            let more = std::iter::from_fn(|| postings.try_recv().ok());
-            batch.extend(more.take(room));
-            // A transaction costs as much as some dozen rows of it: under load there are few and great ones.
-            due_micros = self.steady_micros().saturating_add(gather_micros);
-            self.book(std::mem::take(&mut batch)).await;
-        }
-    }
-
-    /// Waits until the next transaction is due, or sooner: until a batch is full, or somebody waits for it.
-    async fn gather(
-        &self,
-        postings: &mpsc::UnboundedReceiver<Posting>,
-        taken: usize,
-        due_micros: i64,
-    ) {
-        while taken.saturating_add(postings.len()) < self.config.batch_rows
-            && self.shared.awaited.load(Ordering::SeqCst) == 0
-        {
-            let left = due_micros.saturating_sub(self.steady_micros());
-            let left = Duration::from_micros(u64::try_from(left).unwrap_or(0));
-            if left.is_zero() {
-                return;
-            }
-            (self.pause)(left.min(LOOK)).await;
-        }
-    }
-
-    fn steady_micros(&self) -> i64 {
-        self.clock.now().steady_micros
-    }
-
-    /// Writes one batch, for as long as it takes.
-    async fn book(&self, batch: Vec<Posting>) {
-        let rows = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let (entries, rest): (Vec<_>, Vec<_>) = batch
-            .into_iter()
-            .map(|posting| (posting.entry, (posting.receipt, posting.claim)))
-            .unzip();
-        let (receipts, claims): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
-        let mut wait_ms = RETRY_MS_FIRST;
-        while let Err(error) = self.append(&entries).await {
-            self.shared.failures.fetch_add(1, Ordering::SeqCst);
-            tracing::warn!(%error, rows, wait_ms, "the ledger does not take a batch; trying again");
-            (self.pause)(Duration::from_millis(wait_ms)).await;
-            wait_ms = wait_ms.saturating_mul(2).min(RETRY_MS_MOST);
-        }
-        drop(claims);
-        self.journal.posted(receipts.into_iter().flatten());
-        let now = self.clock.now().wall.as_microsecond();
-        self.shared.last_posted_micros.store(now, Ordering::SeqCst);
-        let posted = self
-            .shared
-            .posted
-            .fetch_add(rows, Ordering::SeqCst)
-            .saturating_add(rows);
-        self.progress.send_replace(posted);
-    }
-
-    async fn append(&self, entries: &[UsageEntry]) -> Result<(), StoreError> {
-        let now = self.clock.now().wall;
-        let report = self.authority.append(entries, now).await?;
-        self.note(&report);
-        if report.reported.is_empty() {
-            return Ok(());
-        }
-        // A report cannot keep a call out of the books that went through the gateway.
-        let is_reported = |entry: &&UsageEntry| {
-            let mut reported = report.reported.iter();
-            reported.any(|(tenant, call)| *tenant == entry.tenant_id && *call == entry.call_id)
-        };
-        let beside: Vec<UsageEntry> = entries
-            .iter()
-            .filter(is_reported)
-            .filter_map(under_another_id)
-            .collect();
-        let report = self.authority.append(&beside, now).await?;
-        self.note(&report);
-        Ok(())
-    }
-
-    fn note(&self, report: &AppendReport) {
-        for refused in &report.refused {
-            tracing::error!(?refused, "a row can never be booked");
-        }
-        for (tenant, call_id) in &report.conflicts {
-            tracing::error!(%tenant, %call_id, "a call id is in the ledger with other content");
-        }
-        let conflicts = u64::try_from(report.conflicts.len()).unwrap_or(u64::MAX);
-        self.shared.conflicts.fetch_add(conflicts, Ordering::SeqCst);
-        self.shared
-            .duplicates
-            .fetch_add(report.duplicates, Ordering::SeqCst);
     }
 }

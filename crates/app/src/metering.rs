@@ -11,9 +11,9 @@ mod rehearsal;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use tollgate_core::gate::{Admission, Attempt, Decision, Gate, Sharing};
+use tollgate_core::gate::{Admission, Attempt, Decision, Sharing};
 use tollgate_core::hold::Ask;
+use tollgate_core::limit::kept::KeptMinute;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::verdict::Refusal;
@@ -23,14 +23,11 @@ use tollgate_store::StoreError;
 use crate::authority::Authority;
 use crate::directory::Integration;
 use crate::journal::Journal;
-use crate::ledger::{Claim, Ledger};
+use crate::ledger::{Carried, Claim, Ledger};
 
 pub(crate) use fellowship::Fellowship;
 pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
 pub(crate) use rehearsal::Rehearsal;
-
-/// How far back admitted calls still count against the requests per minute, in microseconds.
-const RATE_MEMORY_MICROS: i64 = 61_000_000;
 
 /// What is known of a call before it is decided on.
 #[derive(Debug)]
@@ -179,26 +176,28 @@ impl Metering {
         integration: &Integration,
         now: Moment,
     ) -> Result<(), StoreError> {
-        let recent = self.recent_calls(integration, now).await?;
-        remember(&mut integration.gate.lock(), recent, now);
+        let kept = self.kept_minute(integration, now).await?;
+        integration.gate.lock().remember_minute(&kept);
         integration.has_remembered_calls();
         Ok(())
     }
 
     /// The calls that an earlier run of this node admitted in the last minute, unless the gate
     /// counts them already.
-    async fn recent_calls(
+    async fn kept_minute(
         &self,
         integration: &Integration,
         now: Moment,
-    ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
-        let is_counted_here = matches!(self.fellowship.sharing(), Sharing::Alone);
-        if integration.remembers_calls() || !is_counted_here {
-            return Ok(Vec::new());
+    ) -> Result<KeptMinute, StoreError> {
+        if integration.remembers_calls() || !self.counts_minutes() {
+            return Ok(KeptMinute::default());
         }
-        let since = now.wall.as_microsecond().saturating_sub(RATE_MEMORY_MICROS);
-        let since = Timestamp::from_microsecond(since).unwrap_or(Timestamp::UNIX_EPOCH);
-        self.authority.recent_calls(integration.id, since).await
+        self.authority.kept_minute(integration.id, now).await
+    }
+
+    /// Whether this node counts the calls of a minute itself.
+    pub(crate) const fn counts_minutes(&self) -> bool {
+        matches!(self.fellowship.sharing(), Sharing::Alone)
     }
 
     fn refuse(
@@ -211,7 +210,7 @@ impl Metering {
         let entry = refusal::row(integration, facts, &refusal, now);
         let call_id = entry.call_id.clone();
         match self.journal.recorded(&entry) {
-            Ok(receipt) => self.ledger.post(Some(receipt), entry, None),
+            Ok(receipt) => self.ledger.post(Some(receipt), entry, Carried::default()),
             Err(error) => tracing::error!(%error, "a refused call could not be recorded"),
         }
         NotAdmitted::Refused { refusal, call_id }
@@ -244,17 +243,6 @@ pub struct InFlight {
     pub tokens_held: i64,
     /// Calls admitted in the last 60 seconds.
     pub calls_in_minute: i64,
-}
-
-/// Counts calls of an earlier run against the requests per minute.
-fn remember(gate: &mut Gate, recent: Vec<(Timestamp, i64)>, now: Moment) {
-    for (at, calls) in recent {
-        let age = now
-            .wall
-            .as_microsecond()
-            .saturating_sub(at.as_microsecond());
-        gate.remember_calls(now.steady_micros.saturating_sub(age), calls);
-    }
 }
 
 /// The row of an admitted call of which nothing more is heard.

@@ -8,7 +8,10 @@
 )]
 
 mod carrier;
+pub mod rows;
 
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -46,6 +49,9 @@ pub const MODEL: &str = "test-model";
 /// The provider key that a world's integrations have; to be found nowhere in clear.
 pub const CANARY: &str = "sk-canary-0123456789-wxyz";
 
+/// The file of master keys in a world's folder.
+const KEY_FILE: &str = "master.key";
+
 /// A running application with nobody else on it.
 #[derive(Debug)]
 pub struct World {
@@ -55,7 +61,9 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     /// The provider, as probes find it.
     pub provider: Arc<ScriptedCarrier>,
-    folder: TempDir,
+    /// None once another world goes on with it.
+    folder: Option<TempDir>,
+    config: AppConfig,
     is_closed: bool,
 }
 
@@ -75,11 +83,32 @@ impl World {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let beginning: Timestamp = BEGINNING.parse().expect("a time");
         let clock = Arc::new(ManualClock::at(beginning));
-        let url = format!("sqlite:{}", folder.path().join("tollgate.db").display());
-        let key_file = folder.path().join("master.key");
         let text = KeyRing::generate_file_text().expect("keys");
-        let mut file = std::fs::File::create(&key_file).expect("a key file");
+        let mut file = File::create(folder.path().join(KEY_FILE)).expect("a key file");
         text.write_to(&mut file).expect("a key file");
+        Box::pin(Self::start_in(folder, NodeId::generate(), clock, config)).await
+    }
+
+    /// Ends the application and starts it again on the same folder, at `clock`. `between` gets the
+    /// folder while nothing runs.
+    pub async fn restart(mut self, clock: ManualClock, between: impl FnOnce(&Path)) -> Self {
+        self.is_closed = true;
+        self.app.stop().await;
+        let folder = self.folder.take().expect("a world that was not left");
+        let (config, node) = (self.config.clone(), self.app.store.node());
+        drop(self);
+        between(folder.path());
+        Box::pin(Self::start_in(folder, node, Arc::new(clock), config)).await
+    }
+
+    async fn start_in(
+        folder: TempDir,
+        node: NodeId,
+        clock: Arc<ManualClock>,
+        config: AppConfig,
+    ) -> Self {
+        let url = format!("sqlite:{}", folder.path().join("tollgate.db").display());
+        let key_file = folder.path().join(KEY_FILE);
         let read_keys = move || {
             let text = std::fs::read_to_string(&key_file).map_err(|error| error.to_string())?;
             KeyRing::parse(&text).map_err(|error| error.to_string())
@@ -87,9 +116,9 @@ impl World {
         let ring = read_keys().expect("keys");
         let audit_key = ring.audit_key();
         let seal = AuditSeal::new(move |bytes| audit_key.mark(bytes));
-        let options = OpenStore::for_node(NodeId::generate(), seal);
+        let options = OpenStore::for_node(node, seal);
         let store = Store::open(&url, options).await.expect("an embedded store");
-        store.migrate(beginning).await.expect("tables");
+        store.migrate(clock.now().wall).await.expect("tables");
         let provider = Arc::new(ScriptedCarrier::new(Arc::clone(&clock)));
         let app = App::start(AppParts {
             store,
@@ -104,7 +133,7 @@ impl World {
             read_env: Box::new(|name| (name == "TOLLGATE_CRED_TEST").then(|| CANARY.to_owned())),
             carrier: Arc::<ScriptedCarrier>::clone(&provider),
             journal_dir: folder.path().join("journal"),
-            config,
+            config: config.clone(),
         });
         // Boxed, because it is large and every test that starts a world would be too.
         let app = Box::pin(app).await.expect("a running application");
@@ -112,15 +141,19 @@ impl World {
             app,
             clock,
             provider,
-            folder,
+            folder: Some(folder),
+            config,
             is_closed: false,
         }
     }
 
     /// The folder that holds everything that the world keeps.
     #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
+    pub fn folder(&self) -> &Path {
+        self.folder
+            .as_ref()
+            .expect("a world that was not left")
+            .path()
     }
 
     /// The operator at the console, acting on no tenant.

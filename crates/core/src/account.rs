@@ -94,6 +94,13 @@ impl Account {
         self.is_doubtful = false;
     }
 
+    /// Takes in the store's figures, and what this node has used that is not in them.
+    pub fn resume(&mut self, figures: &Grant, owed: &Actual) {
+        self.grant(figures);
+        self.budget.own = self.budget.own.saturating_add(owed.cost.get());
+        self.tokens.own = self.tokens.own.saturating_add(owed.tokens);
+    }
+
     /// Takes a hold.
     pub fn hold(&mut self, hold: &HoldAmount) {
         self.budget.hold(hold.cost.get());

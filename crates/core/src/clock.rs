@@ -1,16 +1,24 @@
 //! Time is an argument: the one file of the product that reads a clock.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
 
 use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+/// The machine's own clock: nobody sets it, it runs on while the machine sleeps, a program that starts anew finds it
+/// running, and it begins anew only with the machine.
+#[cfg(target_os = "linux")]
+const MACHINE: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const MACHINE: ClockId = ClockId::Monotonic;
 
 /// One reading of both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moment {
     /// Wall-clock time in UTC, whole microseconds: decides days, months and expiry.
     pub wall: Timestamp,
-    /// Microseconds on a clock that never goes back: decides windows and durations.
+    /// Microseconds on a clock that never goes back, and that the next run of the program on the same machine goes on
+    /// with: decides windows and durations.
     pub steady_micros: i64,
 }
 
@@ -46,21 +54,15 @@ const MACHINES: i64 = i64::MIN;
 /// agree on the month whatever their machines say.
 #[derive(Debug)]
 pub struct SystemClock {
-    started: Instant,
     /// Microseconds since 1970 when the steady clock began, by the clock that is followed.
     began_micros: AtomicI64,
 }
 
 impl SystemClock {
-    /// A clock whose steady time starts now.
+    /// A clock whose wall is the machine's.
     #[must_use]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock that everything else takes"
-    )]
-    pub fn start() -> Self {
+    pub const fn start() -> Self {
         Self {
-            started: Instant::now(),
             began_micros: AtomicI64::new(MACHINES),
         }
     }
@@ -68,7 +70,10 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
-        let steady_micros = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let machine = clock_gettime(MACHINE);
+        let micros = machine.tv_nsec.div_euclid(1_000);
+        let steady_micros = machine.tv_sec.saturating_mul(1_000_000);
+        let steady_micros = steady_micros.saturating_add(micros);
         let followed = match self.began_micros.load(Ordering::Relaxed) {
             MACHINES => None,
             began => Timestamp::from_microsecond(began.saturating_add(steady_micros)).ok(),
@@ -107,6 +112,13 @@ impl ManualClock {
             wall_micros: AtomicI64::new(wall.as_microsecond()),
             steady_micros: AtomicI64::new(0),
         }
+    }
+
+    /// The same clock on a machine that has run for so many microseconds.
+    #[must_use]
+    pub fn on_a_machine_up_for(self, steady_micros: i64) -> Self {
+        self.steady_micros.store(steady_micros, Ordering::SeqCst);
+        self
     }
 
     /// Lets both clocks run on by so many milliseconds.
@@ -173,8 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_runs_in_whole_microseconds() {
+    fn the_system_clock_runs_in_whole_microseconds_and_another_one_goes_on_with_it() {
         let moment = SystemClock::start().now();
         assert_eq!(moment.wall.subsec_nanosecond().rem_euclid(1_000), 0);
+        let later = SystemClock::start().now();
+        assert!(0 < moment.steady_micros && moment.steady_micros <= later.steady_micros);
     }
 }

@@ -203,10 +203,13 @@ impl Gate {
         }
     }
 
-    /// Counts calls that an earlier run of this node admitted in the last minute, oldest first.
-    pub fn remember_calls(&mut self, steady_micros: i64, calls: i64) {
-        if let Minute::Counted(window) = &mut self.minute {
-            window.count_many(steady_micros, calls);
+    /// Begins a month with the store's figures, and with what an earlier run of this node has used that is not in them yet.
+    pub fn resume(&mut self, figures: &Grant, owed: &Actual) {
+        if self.account_of(figures.period).is_none() {
+            self.open(Account::unknown(figures.period));
+        }
+        if let Some(account) = self.account_of(figures.period) {
+            account.resume(figures, owed);
         }
     }
 
@@ -234,8 +237,7 @@ impl Gate {
         self.forget_earlier_when_idle();
     }
 
-    /// Takes a hold again that an earlier run of this node had taken. Those of earlier months come
-    /// first. Its call is counted with the others of the last minute, not here.
+    /// Takes a hold again that an earlier run of this node had taken. Its call is counted with the others of the last minute, not here.
     pub fn retake(&mut self, hold: &HoldAmount) {
         if self.account_of(hold.period).is_none() {
             self.open(Account::unknown(hold.period));
@@ -332,8 +334,14 @@ impl Gate {
         self.current.get_or_insert_with(|| Account::unknown(period))
     }
 
+    /// Opens a month. One before the present month goes beside it, and never in its place.
     fn open(&mut self, account: Account) {
-        if let Some(before) = self.current.replace(account)
+        if self
+            .current
+            .is_some_and(|current| account.period < current.period)
+        {
+            self.earlier = Some(account);
+        } else if let Some(before) = self.current.replace(account)
             && !before.is_idle()
         {
             self.earlier = Some(before);

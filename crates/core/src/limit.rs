@@ -1,5 +1,6 @@
 //! The limits of an integration, one kind a file. Nothing, or 0, means unlimited.
 
+pub mod kept;
 pub mod permits;
 pub mod pot;
 pub mod rate;

@@ -2,11 +2,15 @@
 //!
 //! Always `settled(all) + Σ over nodes max(0, drawn − settled) ≤ limit`, unless calls have cost more than was held for them.
 
+mod owed;
+
 use tollgate_core::account::{Draw, Grant};
 use tollgate_core::allowance::{Allowances, Part, SettledByAll};
 use tollgate_core::hold::direct::DirectHold;
 use tollgate_core::limit::Limits;
 use tollgate_core::{IntegrationId, NodeId, Period, TenantId};
+
+pub use self::owed::Owed;
 
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Purpose, Work, sql};
@@ -74,23 +78,6 @@ impl OperatorStore {
             .await
     }
 
-    /// Gives back everything that this node has drawn and not settled: for a start, when nothing is held yet, and for
-    /// the end. On SQLite, where there is one node, also what earlier nodes left behind.
-    pub async fn give_back_all(&self) -> Result<(), StoreError> {
-        let node = self.store.node;
-        self.store
-            .book(Vec::new(), move |work| {
-                Box::pin(async move {
-                    if work.is_postgres() {
-                        free(work, Freed::Of(node)).await
-                    } else {
-                        free(work, Freed::OfAll).await
-                    }
-                })
-            })
-            .await
-    }
-
     /// Gives back what this node has drawn and will not hand out; never more than it has left.
     pub async fn give_back(
         &self,
@@ -110,6 +97,16 @@ impl OperatorStore {
 pub(crate) enum Freed {
     Of(NodeId),
     OfAll,
+}
+
+impl Freed {
+    /// The one node whose they are; none where they are everybody's.
+    fn node(&self) -> Option<String> {
+        match self {
+            Self::Of(node) => Some(node.to_string()),
+            Self::OfAll => None,
+        }
+    }
 }
 
 /// What the living holds of an allowance add up to.
@@ -139,10 +136,7 @@ const FREE: &str = concat!(
 
 /// Frees what was drawn and not settled, but for the living direct holds: they stay in the allowance that they were taken in.
 pub(crate) async fn free(work: &mut Work, whose: Freed) -> Result<(), StoreError> {
-    let node = match whose {
-        Freed::Of(node) => Some(node.to_string()),
-        Freed::OfAll => None,
-    };
+    let node = whose.node();
     // The balances first, sorted, as everywhere: whoever has the balance has its allowances.
     let lock = "SELECT integration_id FROM balances WHERE (integration_id, period) IN \
                 (SELECT integration_id, period FROM allowances WHERE node_id = COALESCE($1, node_id) \

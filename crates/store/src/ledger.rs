@@ -2,6 +2,7 @@
 
 mod append;
 mod entry;
+mod known;
 mod texts;
 
 use std::sync::Arc;
@@ -9,12 +10,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::usage::{Origin, UsageEntry};
-use tollgate_core::{CallId, HoldId, IntegrationId, Nanos, TenantId};
+use tollgate_core::{CallId, HoldId, Moment, Nanos, TenantId};
 
 use self::entry::{Given, Intake};
 use crate::engine::{Purpose, sql};
 use crate::error::StoreError;
-use crate::value::{Place, micros};
+use crate::value::Place;
 use crate::{OperatorStore, Store, TenantStore};
 
 pub(crate) use tollgate_core::books::{Books, Day, DayKey, MonthKey, MonthSum, average};
@@ -136,19 +137,24 @@ impl TenantStore {
             client_cost: report.client_cost,
             content: Some(&report.content),
             hold: report.hold,
+            mark: None,
         });
         let given: Vec<_> = given.collect();
-        append(&self.store, &given, now).await
+        append(
+            &self.store,
+            &given,
+            Moment {
+                wall: now,
+                steady_micros: 0,
+            },
+        )
+        .await
     }
 }
 
 /// Books what is given, and tells the fate of each.
-async fn append(
-    store: &Store,
-    given: &[Given<'_>],
-    now: Timestamp,
-) -> Result<Vec<Fate>, StoreError> {
-    let intake = Arc::new(Intake::of(given, now)?);
+async fn append(store: &Store, given: &[Given<'_>], now: Moment) -> Result<Vec<Fate>, StoreError> {
+    let intake = Arc::new(Intake::of(given, now.wall)?);
     let firsts = intake.firsts.iter();
     let mut months: Vec<_> = firsts.map(|first| first.entry.period()).collect();
     months.sort_unstable();
@@ -199,12 +205,29 @@ impl OperatorStore {
         entries: &[UsageEntry],
         now: Timestamp,
     ) -> Result<AppendReport, StoreError> {
-        let given = entries.iter().map(|entry| Given {
+        let now = Moment {
+            wall: now,
+            steady_micros: 0,
+        };
+        self.append_counting(entries, &[], now).await
+    }
+
+    /// The same, for a node that counts the calls of a minute itself: the calls that have a mark, the moment of their
+    /// admission on the machine's clock, are counted with their rows, once each.
+    pub async fn append_counting(
+        &self,
+        entries: &[UsageEntry],
+        marks: &[Option<i64>],
+        now: Moment,
+    ) -> Result<AppendReport, StoreError> {
+        let marks = marks.iter().copied().chain(std::iter::repeat(None));
+        let given = entries.iter().zip(marks).map(|(entry, mark)| Given {
             entry,
             origin: Origin::Gateway,
             client_cost: None,
             content: None,
             hold: None,
+            mark,
         });
         let given: Vec<_> = given.collect();
         let fates = append(&self.store, &given, now).await?;
@@ -226,33 +249,6 @@ impl OperatorStore {
             })
             .await?;
         Ok(found.is_some())
-    }
-
-    /// How many calls were admitted for an integration since a moment, through the gateway or by a hold, in steps of at most 100 milliseconds, oldest first.
-    /// The time of a step is that of its last call.
-    pub async fn recent_calls(
-        &self,
-        integration: IntegrationId,
-        since: Timestamp,
-    ) -> Result<Vec<(Timestamp, i64)>, StoreError> {
-        let select = "SELECT MAX(at), COUNT(*) FROM (SELECT created_at AS at FROM cus_llm_usage \
-                      WHERE integration_id = $1 AND created_at >= $2 AND policy_result <> 'blocked' AND origin = 'gateway' \
-                      UNION ALL SELECT created_at AS at FROM holds \
-                      WHERE integration_id = $1 AND created_at >= $2 AND state <> 'released') AS calls \
-                      GROUP BY at / 100000 ORDER BY 1";
-        let statement = sql(select)
-            .bind(integration.to_string())
-            .bind(micros(since));
-        let rows: Vec<(i64, i64)> = self
-            .perform(Purpose::Read, |work| Box::pin(work.fetch_all(statement)))
-            .await?;
-        let place = Place {
-            table: "cus_llm_usage",
-            row: "recent",
-        };
-        rows.into_iter()
-            .map(|(at, calls)| Ok((place.time("created_at", at)?, calls)))
-            .collect()
     }
 
     /// The ledger as a whole, as of one moment. Reads all of it.

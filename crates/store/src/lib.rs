@@ -34,6 +34,7 @@ mod usage;
 mod value;
 mod verify;
 mod wall;
+mod windows;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -41,7 +42,7 @@ use std::sync::Arc;
 
 use tollgate_core::{NodeId, Period, TenantId};
 
-pub use self::allowances::{DrawAsk, Prospect};
+pub use self::allowances::{DrawAsk, Owed, Prospect};
 pub use self::audit::{AuditFilter, AuditReport, AuditRow, AuditSeal, BadEntry};
 pub use self::balances::Balance;
 pub use self::changes::{Change, ChangeKind, Directory};

@@ -74,12 +74,17 @@ impl TenantStore {
 
 /// The window that is kept in a row.
 fn window_of(slots: &str, id: &str) -> Result<RateWindow, StoreError> {
+    slots_of(slots, id).map(RateWindow::of_permits)
+}
+
+/// The slots that are kept in a row, oldest first.
+pub(crate) fn slots_of(slots: &str, id: &str) -> Result<Vec<(i64, i64)>, StoreError> {
     let place = Place {
         table: "rate_windows",
         row: id,
     };
     let flat: Vec<i64> = place.known("slots", place.json("slots", Some(slots))?)?;
-    Ok(RateWindow::of_permits(unpacked(&flat)))
+    Ok(unpacked(&flat))
 }
 
 async fn permits(work: &mut Work, draw: &PermitDraw) -> Result<PermitGrant, StoreError> {
@@ -99,17 +104,17 @@ async fn permits(work: &mut Work, draw: &PermitDraw) -> Result<PermitGrant, Stor
     }
     let mut window = window_of(&slots, &id)?;
     let grant = window.permit(draw.rpm, now, &draw.ask, draw.share);
-    let slots = to_json(&packed(&window))?;
+    let slots = to_json(&packed(window.slots()))?;
     let write = "UPDATE rate_windows SET slots = $2 WHERE integration_id = $1";
     work.execute(sql(write).bind(id).bind(slots)).await?;
     Ok(grant)
 }
 
 /// Slots as pairs of the gap to the slot before and the calls.
-fn packed(window: &RateWindow) -> Vec<i64> {
+pub(crate) fn packed(slots: impl Iterator<Item = (i64, i64)>) -> Vec<i64> {
     let mut before = 0;
     let mut flat = Vec::new();
-    for (slot, calls) in window.slots() {
+    for (slot, calls) in slots {
         flat.extend([slot.saturating_sub(before), calls]);
         before = slot;
     }
@@ -144,7 +149,7 @@ mod tests {
             let mut at = 17_900_000_000;
             let slots: Vec<(i64, i64)> = steps.into_iter().map(|(gap, calls)| { at += gap; (at, calls) }).collect();
             let window = RateWindow::of_permits(slots.clone());
-            prop_assert_eq!(unpacked(&packed(&window)), slots);
+            prop_assert_eq!(unpacked(&packed(window.slots())), slots);
         }
     }
 }

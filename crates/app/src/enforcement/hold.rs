@@ -110,6 +110,13 @@ impl App {
         let local = (Arc::clone(known), admission.hold);
         let taken = self.now().steady_micros;
         self.open_holds.put(hold.id, local, hold.expires_at, taken);
+        let is_limited = known.gate.lock().limits().rate_rpm.is_some();
+        if is_limited && self.metering().counts_minutes() {
+            // Its row may come much later, or never: the next run of this node is to know of it all the same.
+            let operator = self.store.operator();
+            let (id, tenant) = (hold.integration_id, &hold.tenant_id);
+            operator.count_call(id, tenant, self.now()).await?;
+        }
         self.store
             .tenant(&hold.tenant_id)
             .create_hold(&hold)

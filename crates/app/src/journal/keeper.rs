@@ -34,7 +34,7 @@ pub(super) struct Keeper {
     sync_ended: Condvar,
     sync_failures: AtomicU64,
     room: Room,
-    chores: Mutex<()>,
+    pub(super) chores: Mutex<()>,
     /// Whether the thread was told that there is something to do.
     called: AtomicBool,
     wanted: Mutex<Wanted>,

@@ -208,6 +208,19 @@ impl Log {
         }
     }
 
+    /// Where a living record stands.
+    pub(super) fn place_of(&self, number: u64) -> Option<Place> {
+        self.live.get(&number).map(|live| live.place)
+    }
+
+    /// Takes what an open call would get at worst for its row.
+    pub(super) fn give_up(&mut self, number: u64) {
+        if let Some(live) = self.live.get_mut(&number).filter(|live| live.open) {
+            live.open = false;
+            self.open_calls -= 1;
+        }
+    }
+
     /// How many there are of everything.
     pub(super) fn counts(&self) -> Counts {
         let live = u64::try_from(self.live.len()).unwrap_or(u64::MAX);

@@ -6,8 +6,6 @@
 
 use std::collections::HashMap;
 
-use tollgate_core::usage::UsageEntry;
-
 use super::disk::Disk;
 use super::error::JournalError;
 use super::frame::{FORMAT, Flaw, Frame, HEADER_BYTES, Header, Kind};
@@ -226,30 +224,8 @@ impl Found {
     }
 }
 
-/// Reads the living records themselves, segment by segment: rows, and the worst cases of open calls.
-pub(super) fn load(
-    disk: &Disk,
-    live: &HashMap<u64, Live>,
-) -> Result<Vec<(u64, Live, UsageEntry)>, JournalError> {
-    let mut living: Vec<(u64, Live)> = live.iter().map(|(call, live)| (*call, *live)).collect();
-    living.sort_unstable_by_key(|(_, live)| (live.place.segment, live.place.offset));
-    let mut entries = Vec::with_capacity(living.len());
-    for segment in living.chunk_by(|(_, a), (_, b)| a.place.segment == b.place.segment) {
-        let Some((_, first)) = segment.first() else {
-            continue;
-        };
-        let bytes = disk.read(first.place.segment)?;
-        for (number, live) in segment {
-            let start = usize::try_from(live.place.offset).unwrap_or(usize::MAX);
-            let flawed = |flaw: Flaw| corrupt(disk, live.place, flaw.what);
-            let frame = Frame::read(bytes.get(start..).unwrap_or_default()).map_err(flawed)?;
-            entries.push((*number, *live, decode(disk, &frame, live.place)?));
-        }
-    }
-    Ok(entries)
-}
-
-fn decode<'a, T: serde::Deserialize<'a>>(
+/// What a record says.
+pub(super) fn decode<'a, T: serde::Deserialize<'a>>(
     disk: &Disk,
     frame: &Frame<'a>,
     place: Place,
@@ -260,7 +236,8 @@ fn decode<'a, T: serde::Deserialize<'a>>(
     }
 }
 
-fn corrupt(disk: &Disk, place: Place, what: &'static str) -> JournalError {
+/// Damage at a place that had been read before.
+pub(super) fn corrupt(disk: &Disk, place: Place, what: &'static str) -> JournalError {
     JournalError::Corrupt {
         file: disk.path(place.segment),
         offset: place.offset,

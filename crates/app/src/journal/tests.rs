@@ -94,6 +94,15 @@ fn crash(journal: &Journal, dir: &Path) -> TempDir {
     left
 }
 
+/// The worst cases of the calls that a recovery found open.
+fn worst_of(journal: &Journal, recovery: &Recovery) -> Vec<UsageEntry> {
+    let open = recovery.interrupted.iter();
+    let open: Vec<Receipt> = open
+        .map(|Ticket { number }| Receipt { number: *number })
+        .collect();
+    journal.rows(&open).unwrap()
+}
+
 /// What a recovery found: cost by call, rows and interrupted calls apart.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 struct Books {
@@ -102,11 +111,16 @@ struct Books {
 }
 
 impl Books {
-    fn of(recovery: &Recovery) -> Self {
-        let fact = |entry: &UsageEntry| (entry.call_id.to_string(), entry.cost.get());
+    fn of(journal: &Journal, recovery: &Recovery) -> Self {
+        let facts = |entries: Vec<UsageEntry>| -> BTreeMap<String, i64> {
+            let facts = entries.iter();
+            facts
+                .map(|e| (e.call_id.to_string(), e.cost.get()))
+                .collect()
+        };
         let books = Self {
-            rows: recovery.unposted.iter().map(|(_, e)| fact(e)).collect(),
-            interrupted: recovery.interrupted.iter().map(|(_, e)| fact(e)).collect(),
+            rows: facts(journal.rows(&recovery.unposted).unwrap()),
+            interrupted: facts(worst_of(journal, recovery)),
         };
         assert_eq!(books.rows.len(), recovery.unposted.len(), "a row twice");
         assert_eq!(books.interrupted.len(), recovery.interrupted.len());
@@ -126,7 +140,7 @@ impl Books {
 fn a_restart_finds_rows_that_were_not_posted_and_calls_that_were_not_closed() {
     let dir = TempDir::new().unwrap();
     let (journal, empty) = open(dir.path());
-    assert_eq!(Books::of(&empty), Books::default());
+    assert_eq!(Books::of(&journal, &empty), Books::default());
     let _open = worst(&journal, "open");
     let _row = whole(&journal, "row");
     let _refused = journal.recorded(&entry("refused", ACTUAL)).unwrap();
@@ -136,13 +150,14 @@ fn a_restart_finds_rows_that_were_not_posted_and_calls_that_were_not_closed() {
     assert_eq!((status.open_calls, status.unposted), (1, 2));
     drop(journal);
 
-    let (_journal, recovery) = open(dir.path());
+    let (journal, recovery) = open(dir.path());
     assert_eq!(
-        Books::of(&recovery),
+        Books::of(&journal, &recovery),
         Books::with(&["row", "refused"], &["open"])
     );
-    assert_eq!(recovery.interrupted[0].1, entry("open", WORST));
-    assert_eq!(recovery.unposted[0].1, entry("row", ACTUAL));
+    assert_eq!(worst_of(&journal, &recovery), [entry("open", WORST)]);
+    let rows = journal.rows(&recovery.unposted).unwrap();
+    assert_eq!(rows, [entry("row", ACTUAL), entry("refused", ACTUAL)]);
     assert_eq!(recovery.torn_bytes, 0);
 }
 
@@ -154,8 +169,11 @@ fn reopening_again_and_again_finds_the_same() {
     let _row = whole(&journal, "row");
     drop(journal);
     for _ in 0..5 {
-        let (_journal, recovery) = open(dir.path());
-        assert_eq!(Books::of(&recovery), Books::with(&["row"], &["open"]));
+        let (journal, recovery) = open(dir.path());
+        assert_eq!(
+            Books::of(&journal, &recovery),
+            Books::with(&["row"], &["open"])
+        );
     }
 }
 
@@ -167,13 +185,70 @@ fn a_recovered_call_is_closed_with_its_old_ticket_and_new_calls_are_not_mixed_up
     drop(journal);
     let (journal, mut recovery) = open(dir.path());
     let _new = worst(&journal, "new");
-    let (ticket, worst) = recovery.interrupted.pop().unwrap();
-    let receipt = journal.settled(ticket, &worst).unwrap();
+    let worst = worst_of(&journal, &recovery);
+    let ticket = recovery.interrupted.pop().unwrap();
+    let receipt = journal.settled(ticket, &worst[0]).unwrap();
     assert_eq!(journal.status().open_calls, 1);
     journal.posted([receipt]);
     drop(journal);
-    let (_journal, recovery) = open(dir.path());
-    assert_eq!(Books::of(&recovery), Books::with(&[], &["new"]));
+    let (journal, recovery) = open(dir.path());
+    assert_eq!(Books::of(&journal, &recovery), Books::with(&[], &["new"]));
+}
+
+#[test]
+fn a_call_that_is_given_up_has_its_worst_case_for_a_row_and_is_gone_once_that_is_posted() {
+    let dir = TempDir::new().unwrap();
+    let (journal, _) = open(dir.path());
+    let _lost = worst(&journal, "lost");
+    drop(journal);
+    let (journal, mut recovery) = open(dir.path());
+    let bytes = journal.status().bytes;
+    let receipt = journal.give_up(recovery.interrupted.pop().unwrap());
+    let status = journal.status();
+    assert_eq!((status.open_calls, status.unposted), (0, 1));
+    assert_eq!(status.bytes, bytes, "nothing had to be written for it");
+    let rows = journal.rows(std::slice::from_ref(&receipt)).unwrap();
+    assert_eq!(rows, [entry("lost", WORST)]);
+    let left = crash(&journal, dir.path());
+    let (crashed, found) = open(left.path());
+    assert_eq!(Books::of(&crashed, &found), Books::with(&[], &["lost"]));
+    journal.posted([receipt]);
+    drop(journal);
+    let (journal, recovery) = open(dir.path());
+    assert_eq!(Books::of(&journal, &recovery), Books::default());
+}
+
+#[test]
+fn a_long_backlog_is_read_piece_by_piece_while_its_segments_go() {
+    let dir = TempDir::new().unwrap();
+    let (journal, _) = Journal::open(config(dir.path(), 4_000)).unwrap();
+    let receipts: Vec<Receipt> = (0..200)
+        .map(|n| whole(&journal, &format!("call-{n}")))
+        .collect();
+    drop((journal, receipts));
+    let (journal, recovery) = Journal::open(config(dir.path(), 4_000)).unwrap();
+    let before = journal.status().segments;
+    assert!(before > 10, "{before} segments");
+    let mut rest = recovery.unposted;
+    let mut found = 0;
+    while !rest.is_empty() {
+        let piece: Vec<Receipt> = rest.drain(..rest.len().min(7)).collect();
+        for row in journal.rows(&piece).unwrap() {
+            assert_eq!(row, entry(&format!("call-{found}"), ACTUAL));
+            found += 1;
+        }
+        journal.posted(piece);
+        journal.sync().unwrap();
+        let left = before * rest.len() / 200;
+        let segments = journal.status().segments;
+        assert!(
+            segments <= left + 4,
+            "{segments} segments, {} rows",
+            rest.len()
+        );
+    }
+    assert_eq!(found, 200);
+    assert_eq!(journal.status().unposted, 0);
 }
 
 #[test]
@@ -229,18 +304,21 @@ fn a_call_settled_in_a_later_segment_never_comes_back_as_interrupted() {
     fill(&journal, 0);
     let receipt = journal.settled(ticket, &entry("slow", ACTUAL)).unwrap();
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
+    let (crashed, recovery) = open(left.path());
     assert_eq!(
-        Books::of(&recovery).interrupted,
+        Books::of(&crashed, &recovery).interrupted,
         Books::with(&[], &["pin"]).interrupted
     );
-    assert_eq!(Books::of(&recovery).rows.get("slow"), Some(&ACTUAL));
+    assert_eq!(
+        Books::of(&crashed, &recovery).rows.get("slow"),
+        Some(&ACTUAL)
+    );
     journal.posted([receipt]);
     fill(&journal, 20);
     journal.sync().unwrap();
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
-    assert_eq!(Books::of(&recovery), Books::with(&[], &["pin"]));
+    let (crashed, recovery) = open(left.path());
+    assert_eq!(Books::of(&crashed, &recovery), Books::with(&[], &["pin"]));
 }
 
 #[test]
@@ -257,8 +335,11 @@ fn one_endless_call_does_not_keep_the_journal_growing() {
     }
     assert!(most <= 8, "{most} segments for one living record");
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
-    assert_eq!(Books::of(&recovery), Books::with(&[], &["endless"]));
+    let (crashed, recovery) = open(left.path());
+    assert_eq!(
+        Books::of(&crashed, &recovery),
+        Books::with(&[], &["endless"])
+    );
     journal.released(endless).unwrap();
     assert_eq!(journal.status().open_calls, 0);
 }
@@ -326,8 +407,8 @@ fn calls_of_eight_threads_are_all_kept_each_thread_in_its_order() {
         }
     });
     drop(journal);
-    let (_journal, recovery) = open(dir.path());
-    let books = Books::of(&recovery);
+    let (journal, recovery) = open(dir.path());
+    let books = Books::of(&journal, &recovery);
     let expected = |rest: usize| {
         let calls = (0..8).flat_map(|thread| (0..CALLS).map(move |n| (thread, n)));
         let calls = calls.filter(move |(_, n)| n % 4 == rest);
@@ -337,12 +418,10 @@ fn calls_of_eight_threads_are_all_kept_each_thread_in_its_order() {
     };
     assert!(books.interrupted.keys().eq(&expected(0)));
     assert!(books.rows.keys().eq(&expected(2)));
+    let rows = journal.rows(&recovery.unposted).unwrap();
     for thread in 0..8 {
         let prefix = format!("{thread}-");
-        let calls = recovery
-            .unposted
-            .iter()
-            .map(|(_, entry)| entry.call_id.as_str());
+        let calls = rows.iter().map(|entry| entry.call_id.as_str());
         assert!(calls.filter(|call| call.starts_with(&prefix)).is_sorted());
     }
 }

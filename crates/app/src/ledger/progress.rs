@@ -5,7 +5,7 @@ use jiff::Timestamp;
 /// How the ledger is doing on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerProgress {
-    /// Rows given to the writer since the start.
+    /// Rows given to the writer since the start, those of an earlier run among them.
     pub queued_rows: u64,
     /// Of these, rows that the store has.
     pub posted_rows: u64,

@@ -11,7 +11,7 @@ use tollgate_core::limit::Limits;
 use tollgate_core::limit::permits::PermitAsk;
 use tollgate_store::{DrawAsk, PermitDraw, StoreError};
 
-use super::{Metering, remember};
+use super::Metering;
 use crate::directory::Integration;
 
 /// What one draw brought may be used by others before the call that waited for it looks again: so
@@ -120,10 +120,10 @@ impl Metering {
             share: self.fellowship.share(),
         };
         let grant = self.authority.draw(&ask).await?;
-        let recent = self.recent_calls(integration, now).await?;
+        let kept = self.kept_minute(integration, now).await?;
         let mut gate = integration.gate.lock();
         gate.grant(&grant);
-        remember(&mut gate, recent, now);
+        gate.remember_minute(&kept);
         integration.has_remembered_calls();
         Ok(what_came(&before, draw, &limits, &grant))
     }

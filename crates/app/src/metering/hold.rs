@@ -12,7 +12,7 @@ use tollgate_core::{CallId, Moment, Nanos, TokenUsage};
 
 use crate::directory::Integration;
 use crate::journal::{Journal, JournalError, Ticket};
-use crate::ledger::Claim;
+use crate::ledger::{Carried, Claim};
 use crate::metering::Metering;
 
 /// What was agreed when a call was admitted.
@@ -240,12 +240,17 @@ impl Hold {
                 None
             }
         };
-        self.integration
-            .gate
-            .lock()
-            .settle(&self.terms.amount, &actual);
-        let claim = self.terms.claim.take();
-        self.metering.ledger.post(receipt, entry, claim);
+        let is_limited = {
+            let mut gate = self.integration.gate.lock();
+            gate.settle(&self.terms.amount, &actual);
+            gate.limits().rate_rpm.is_some()
+        };
+        let is_counted = is_limited && self.metering.counts_minutes();
+        let carried = Carried {
+            claim: self.terms.claim.take(),
+            mark: is_counted.then_some(self.terms.amount.rate_mark),
+        };
+        self.metering.ledger.post(receipt, entry, carried);
         settled
     }
 

@@ -9,7 +9,7 @@ use tollgate_core::verdict::{ReasonCode, Refusal, Warnings};
 use tollgate_core::{Moment, Nanos};
 use tollgate_store::{Prospect, StoreError};
 
-use super::{Metering, remember};
+use super::Metering;
 use crate::directory::Integration;
 
 /// A copy of an integration's gate that has drawn all that the store would give it.
@@ -69,8 +69,8 @@ impl Metering {
             .authority
             .prospect(tenant, id, account.period, *gate.limits());
         let prospect = prospect.await?;
-        let recent = self.recent_calls(integration, now).await?;
-        remember(gate, recent, now);
+        let kept = self.kept_minute(integration, now).await?;
+        gate.remember_minute(&kept);
         if let (Sharing::Shared, Some(rpm)) = (self.fellowship.sharing(), gate.limits().rate_rpm) {
             let permits = self.authority.permit_prospect(tenant, id, rpm).await?;
             gate.grant_permits(&permits, now);

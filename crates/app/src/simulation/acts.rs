@@ -166,6 +166,9 @@ impl World {
             machine.platter.kill()
         };
         machine.is_disk_faulty = false;
+        if is_power {
+            machine.booted_micros = self.truth.micros();
+        }
         self.oracle.died(number);
         if is_power {
             for call in &life.unsynced {
@@ -328,9 +331,6 @@ impl World {
     }
 
     pub(super) fn set_wall(&mut self) {
-        if self.plan.sharing == Sharing::Alone {
-            return;
-        }
         if let Some(number) = self.one_machine(|_| true) {
             let near = self.dice.between(-90 * SECOND, 90 * SECOND);
             let ahead = self.dice.one_of(&[0, near]);

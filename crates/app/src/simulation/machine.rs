@@ -15,6 +15,7 @@ use super::time::{NodeClock, Truth};
 use super::wire::{Link, Wire};
 use crate::authority::Authority;
 use crate::directory::{Integration, Snapshot};
+use crate::error::AppError;
 use crate::journal::{Journal, JournalError, Platter, Recovery};
 use crate::ledger::Ledger;
 use crate::metering::{CallFacts, Fellowship, Hold, Metering, NotAdmitted};
@@ -36,6 +37,8 @@ pub(super) struct Machine {
     pub(super) is_disk_faulty: bool,
     /// When the store last heard of it, in true time.
     pub(super) heard_micros: i64,
+    /// When the machine was last switched on, in true time.
+    pub(super) booted_micros: i64,
 }
 
 /// One run of a node.
@@ -68,7 +71,7 @@ pub(super) fn snapshot(subject: &Subject) -> Snapshot {
 }
 
 impl Machine {
-    pub(super) fn new(number: usize, run: u128, wall_ahead: i64) -> Self {
+    pub(super) fn new(number: usize, run: u128, wall_ahead: i64, booted_micros: i64) -> Self {
         Self {
             number,
             node: NodeId::from_uuid(uuid::Uuid::from_u128(run + 1)),
@@ -78,6 +81,7 @@ impl Machine {
             is_cut: false,
             is_disk_faulty: false,
             heard_micros: 0,
+            booted_micros,
         }
     }
 
@@ -96,7 +100,7 @@ impl Machine {
             .is_some_and(|life| life.is_serving && life.stop.is_none())
     }
 
-    /// Starts as the program does: reads the journal, books what is in it, gives back what was drawn.
+    /// Starts as the program does: reads the journal, gives back what was drawn and is not used, and books beside calls.
     pub(super) fn start(
         &mut self,
         plan: &Plan,
@@ -104,7 +108,8 @@ impl Machine {
         truth: &Truth,
         wire: &Arc<Mutex<Wire>>,
     ) -> Result<(), JournalError> {
-        let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(truth, &self.wall_ahead));
+        let clock = NodeClock::new(truth, self.booted_micros, &self.wall_ahead);
+        let clock: Arc<dyn Clock> = Arc::new(clock);
         let (journal, recovery) = Journal::simulated(&self.platter, &plan.journal)?;
         let journal = Arc::new(journal);
         let link = self.link(wire);
@@ -128,13 +133,7 @@ impl Machine {
         });
         let mut tasks = Tasks::default();
         tasks.begin(writing);
-        let start = begin_start(
-            &mut tasks,
-            authority,
-            Arc::clone(&journal),
-            &ledger,
-            recovery,
-        );
+        let start = Outcome::default();
         let mut life = Life {
             clock,
             metering,
@@ -153,26 +152,10 @@ impl Machine {
             stop: None,
         };
         life.load(plan, subjects);
+        life.begin_start(recovery);
         self.life = Some(life);
         Ok(())
     }
-}
-
-/// Begins what the program does before it serves.
-fn begin_start(
-    tasks: &mut Tasks,
-    authority: Arc<dyn Authority>,
-    journal: Arc<Journal>,
-    ledger: &Ledger,
-    recovery: Recovery,
-) -> Outcome<Result<(), String>> {
-    let outcome = Outcome::default();
-    let (told, ledger) = (Arc::clone(&outcome), ledger.clone());
-    tasks.begin(async move {
-        let resumed = resume(authority.as_ref(), &journal, &ledger, recovery).await;
-        *told.lock() = Some(resumed.map(drop).map_err(|error| error.to_string()));
-    });
-    outcome
 }
 
 impl Life {
@@ -182,6 +165,29 @@ impl Life {
             self.integrations.push(Arc::new(integration));
             self.heard.push(subject.version);
         }
+    }
+
+    /// Begins what the program does before it serves.
+    fn begin_start(&mut self, recovery: Recovery) {
+        let told = Arc::clone(&self.start);
+        let (metering, journal) = (Arc::clone(&self.metering), Arc::clone(&self.journal));
+        let known: BTreeMap<_, _> = self
+            .integrations
+            .iter()
+            .map(|one| (one.id, Arc::clone(one)))
+            .collect();
+        self.tasks.begin(async move {
+            let started = async {
+                let backlog = resume(metering.authority.as_ref(), &journal, recovery).await?;
+                let find = |id| known.get(&id).map(Arc::clone);
+                backlog
+                    .take_up(&metering, find)
+                    .await
+                    .map_err(AppError::from)
+            };
+            let started = started.await;
+            *told.lock() = Some(started.map_err(|error| error.to_string()));
+        });
     }
 
     /// Lets every task run as far as it can.
@@ -220,7 +226,7 @@ impl Life {
         self.tasks.begin(async move {
             ledger.caught_up().await;
             // What the store does not hear of stays counted there.
-            drop(link.give_back_all().await);
+            drop(link.give_back_all(&[]).await);
             *told.lock() = Some(());
         });
         self.stop = Some(outcome);

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
 use tollgate_core::account::{Draw, Grant};
 use tollgate_core::allowance::{Allowances, Part, SettledByAll};
 use tollgate_core::books::{Books, Day, MonthKey, MonthSum};
+use tollgate_core::limit::kept::KeptMinute;
 use tollgate_core::limit::rate::RateWindow;
 use tollgate_core::usage::UsageEntry;
-use tollgate_core::{CallId, IntegrationId, NodeId, TenantId};
-use tollgate_store::{AppendReport, DrawAsk};
+use tollgate_core::{CallId, IntegrationId, Moment, NodeId, TenantId};
+use tollgate_store::{AppendReport, DrawAsk, Owed};
 
 use super::wire::{Question, Reply};
 
@@ -40,6 +40,8 @@ pub(super) struct ModelStore {
     pub(super) books: Books,
     pub(super) parts: BTreeMap<MonthKey, BTreeMap<NodeId, Parts>>,
     windows: BTreeMap<IntegrationId, RateWindow>,
+    /// The minutes of nodes that count them themselves.
+    minutes: BTreeMap<IntegrationId, KeptMinute>,
     pub(super) rows: Vec<Row>,
     calls: HashMap<CallId, usize>,
     pub(super) nodes: BTreeMap<NodeId, NodeSeen>,
@@ -62,15 +64,27 @@ impl ModelStore {
             Question::GiveBack(integration, unused) => {
                 Reply::Grant(self.give_back((*integration, unused.period), unused, node))
             }
-            Question::GiveBackAll => {
+            Question::GiveBackAll(owed) => {
                 self.free(node);
-                Reply::Done
+                Reply::Figures(self.keep_owed(owed, node))
             }
-            Question::Recent(integration, since) => {
-                Reply::Recent(self.recent(*integration, *since))
+            Question::Kept(integration, now) => {
+                let kept = self.minutes.get(integration);
+                let slots = kept.into_iter().flat_map(KeptMinute::slots);
+                Reply::Kept(KeptMinute::of(slots, now.steady_micros))
             }
             Question::IsKnown(_, call) => Reply::IsKnown(self.calls.contains_key(call)),
-            Question::Append(entries, _) => Reply::Append(self.append(entries, node)),
+            Question::Known(calls) => {
+                let known = calls.iter();
+                Reply::Known(
+                    known
+                        .map(|(_, call)| self.calls.contains_key(call))
+                        .collect(),
+                )
+            }
+            Question::Append(entries, marks, now) => {
+                Reply::Append(self.append(entries, marks, *now, node))
+            }
         }
     }
 
@@ -164,24 +178,38 @@ impl ModelStore {
         seen.grant(key.1, &self.settled(&key))
     }
 
-    fn recent(&self, integration: IntegrationId, since: Timestamp) -> Vec<(Timestamp, i64)> {
-        let mut tenths: BTreeMap<i64, (Timestamp, i64)> = BTreeMap::new();
-        let rows = self.rows.iter().map(|row| &row.entry);
-        for entry in rows.filter(|entry| {
-            entry.integration_id == integration && entry.created_at >= since && !entry.is_refusal()
-        }) {
-            let at = entry.created_at;
-            let tenth = tenths.entry(at.as_microsecond() / 100_000);
-            let (last, calls) = tenth.or_insert((at, 0));
-            *last = at.max(*last);
-            *calls += 1;
+    /// Counts what a node owes as drawn; the figures of those months.
+    fn keep_owed(&mut self, owed: &[Owed], node: NodeId) -> Vec<(IntegrationId, Grant)> {
+        let mut figures = Vec::new();
+        for one in owed {
+            let key = (one.integration, one.period);
+            self.open(key, &one.tenant);
+            let mut seen = self.seen(&key, node);
+            for (share, more) in [(&mut seen.nanos, one.nanos), (&mut seen.tokens, one.tokens)] {
+                share.own.drawn = share.own.drawn.max(share.own.settled) + more;
+            }
+            self.keep(key, node, &seen);
+            figures.push((one.integration, seen.grant(key.1, &self.settled(&key))));
         }
-        tenths.into_values().collect()
+        figures
     }
 
-    fn append(&mut self, entries: &[UsageEntry], node: NodeId) -> AppendReport {
+    /// Counts a call with its row.
+    fn count(&mut self, integration: IntegrationId, mark: i64, now: Moment) {
+        let kept = self.minutes.entry(integration).or_default();
+        *kept = KeptMinute::of(kept.slots(), now.steady_micros);
+        kept.count(mark);
+    }
+
+    fn append(
+        &mut self,
+        entries: &[UsageEntry],
+        marks: &[Option<i64>],
+        now: Moment,
+        node: NodeId,
+    ) -> AppendReport {
         let mut report = AppendReport::default();
-        for entry in entries {
+        for (entry, mark) in entries.iter().zip(marks) {
             if let Some(known) = self.row_of(&entry.call_id) {
                 if known.entry == *entry {
                     report.duplicates += 1;
@@ -199,6 +227,9 @@ impl ModelStore {
                 cents,
             });
             report.written += 1;
+            if let Some(mark) = mark {
+                self.count(entry.integration_id, *mark, now);
+            }
         }
         for ((key, node), settled) in std::mem::take(&mut self.books.settled) {
             let parts = self.parts.entry(key).or_default().entry(node).or_default();

@@ -174,11 +174,10 @@ fn journal(dice: &mut Dice) -> JournalConfig {
 
 /// How likely each act is in a world: some do without some.
 fn acts(sharing: Sharing, dice: &mut Dice) -> Vec<(Act, usize)> {
-    // On a store of its own a node neither shares nor loses it, and its wall clock deceives its minute.
+    // On a store of its own a node neither shares nor loses it.
     let shared = [
         Act::Outage,
         Act::Cut,
-        Act::SetWall,
         Act::SetStoreClock,
         Act::Retire,
         Act::Sleep,

@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use tokio::runtime::{Builder, Runtime};
-use tollgate_core::account::Draw;
+use tollgate_core::account::{Draw, Grant};
 use tollgate_core::audit::{Actor, AuditEntry};
+use tollgate_core::limit::Limits;
 use tollgate_core::tenant::{Tenant, TenantStatus};
-use tollgate_core::{IntegrationId, NodeId, Period, TenantId};
-use tollgate_store::{AuditSeal, OpenStore, OperatorStore, Store, StoreError};
+use tollgate_core::{IntegrationId, Nanos, NodeId, Period, TenantId};
+use tollgate_store::{AuditSeal, DrawAsk, OpenStore, OperatorStore, Owed, Store, StoreError};
 
 use super::oracle::Broken;
 use super::plan::Plan;
@@ -102,26 +103,27 @@ impl RealStore {
             let month = (node, ask.integration, ask.need.period);
             self.drawn.insert(month);
         }
-        if matches!(question, Question::GiveBackAll) {
+        if let (Question::GiveBackAll(owed), Reply::Figures(figures)) = (question, expected) {
             self.free(&[node]);
-            return Ok(());
+            return self.keep_owed(owed, node, figures);
         }
         let operator = self.node(node);
         let answered = self.runtime.block_on(async {
             let reply = match question {
                 Question::Draw(ask) => Reply::Grant(operator.draw(ask).await?),
-                Question::Permits(_) | Question::GiveBackAll => return Ok(None),
+                Question::Permits(_) | Question::GiveBackAll(_) => return Ok(None),
                 Question::GiveBack(integration, unused) => {
                     Reply::Grant(operator.give_back(*integration, unused).await?)
                 }
-                Question::Recent(integration, since) => {
-                    Reply::Recent(operator.recent_calls(*integration, *since).await?)
+                Question::Kept(integration, now) => {
+                    Reply::Kept(operator.kept_minute(*integration, *now).await?)
                 }
                 Question::IsKnown(tenant, call) => {
                     Reply::IsKnown(operator.is_call_known(tenant, call).await?)
                 }
-                Question::Append(entries, now) => {
-                    Reply::Append(operator.append(entries, *now).await?)
+                Question::Known(calls) => Reply::Known(operator.known_calls(calls).await?),
+                Question::Append(entries, marks, now) => {
+                    Reply::Append(operator.append_counting(entries, marks, *now).await?)
                 }
             };
             Ok(Some(reply))
@@ -134,6 +136,52 @@ impl RealStore {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Draws what a node owes, month by month, with limits that leave just that.
+    fn keep_owed(
+        &mut self,
+        owed: &[Owed],
+        node: NodeId,
+        figures: &[(IntegrationId, Grant)],
+    ) -> Result<(), Broken> {
+        for (one, (id, expected)) in owed.iter().zip(figures) {
+            self.drawn.insert((node, one.integration, one.period));
+            let need = Draw {
+                period: one.period,
+                budget: one.nanos,
+                tokens: one.tokens,
+            };
+            let ask = DrawAsk {
+                integration: one.integration,
+                tenant: one.tenant.clone(),
+                need,
+                limits: Limits {
+                    budget: Some(Nanos::new(i64::MAX)),
+                    tokens: Some(i64::MAX),
+                    rate_rpm: None,
+                },
+                share: u32::MAX,
+            };
+            let operator = self.node(node);
+            let grant = self.runtime.block_on(operator.draw(&ask));
+            let grant = grant.map_err(|error| format!("the embedded store: {error}"))?;
+            // One part in so many of everything is more than was owed: it goes back.
+            let more = Draw {
+                period: one.period,
+                budget: grant.budget.drawn - expected.budget.drawn,
+                tokens: grant.tokens.drawn - expected.tokens.drawn,
+            };
+            let kept = operator.give_back(one.integration, &more);
+            let kept = self.runtime.block_on(kept);
+            let kept = kept.map_err(|error| format!("the embedded store: {error}"))?;
+            if (one.integration, kept) != (*id, *expected) {
+                return Err(format!(
+                    "the embedded store has {kept:?} of {one:?}, and the model {expected:?}"
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Gives back what nodes have drawn and not settled.

@@ -105,6 +105,7 @@ impl World {
                     life.holds.is_empty()
                         && life.tasks.count() == 1
                         && life.ledger.backlog_rows() == 0
+                        && life.ledger.earlier_left() == 0
                 })
         };
         self.wire.lock().letters.is_empty() && self.machines.iter().all(rests)
@@ -115,12 +116,13 @@ impl World {
         let nodes = self.machines.iter().map(|machine| match &machine.life {
             None => format!("node {} is dead", machine.number),
             Some(life) => format!(
-                "node {}: serving {}, {} holds, {} tasks, {} rows",
+                "node {}: serving {}, {} holds, {} tasks, {} rows and {} of an earlier run",
                 machine.number,
                 machine.is_serving(),
                 life.holds.len(),
                 life.tasks.count(),
-                life.ledger.backlog_rows()
+                life.ledger.backlog_rows(),
+                life.ledger.earlier_left()
             ),
         });
         std::iter::once(letters)

@@ -25,19 +25,19 @@ impl Truth {
     }
 }
 
-/// The clocks of one run of a node: its wall clock may be wrong and be set, its steady clock runs on.
+/// The clocks of one run of a node: its wall clock may be wrong and be set, its steady clock is the machine's and runs on.
 #[derive(Debug)]
 pub(super) struct NodeClock {
     truth: Truth,
-    started: i64,
+    booted: i64,
     wall_ahead: Arc<AtomicI64>,
 }
 
 impl NodeClock {
-    pub(super) fn new(truth: &Truth, wall_ahead: &Arc<AtomicI64>) -> Self {
+    pub(super) fn new(truth: &Truth, booted: i64, wall_ahead: &Arc<AtomicI64>) -> Self {
         Self {
             truth: truth.clone(),
-            started: truth.micros(),
+            booted,
             wall_ahead: Arc::clone(wall_ahead),
         }
     }
@@ -49,7 +49,7 @@ impl Clock for NodeClock {
         let wall = now + self.wall_ahead.load(Ordering::SeqCst);
         Moment {
             wall: Timestamp::from_microsecond(wall).unwrap(),
-            steady_micros: now - self.started,
+            steady_micros: now - self.booted,
         }
     }
 }

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tollgate_core::account::{Draw, Grant};
 use tollgate_core::limit::Limits;
+use tollgate_core::limit::kept::KeptMinute;
 use tollgate_core::limit::permits::PermitGrant;
 use tollgate_core::usage::UsageEntry;
-use tollgate_core::{CallId, IntegrationId, NodeId, Period, TenantId};
-use tollgate_store::{AppendReport, DrawAsk, PermitDraw, Prospect, StoreError};
+use tollgate_core::{CallId, IntegrationId, Moment, NodeId, Period, TenantId};
+use tollgate_store::{AppendReport, DrawAsk, Owed, PermitDraw, Prospect, StoreError};
 
 use crate::authority::{Answer, Authority};
 
@@ -23,10 +23,11 @@ pub(super) enum Question {
     Draw(DrawAsk),
     Permits(PermitDraw),
     GiveBack(IntegrationId, Draw),
-    GiveBackAll,
-    Recent(IntegrationId, Timestamp),
+    GiveBackAll(Vec<Owed>),
+    Kept(IntegrationId, Moment),
     IsKnown(TenantId, CallId),
-    Append(Vec<UsageEntry>, Timestamp),
+    Known(Vec<(TenantId, CallId)>),
+    Append(Vec<UsageEntry>, Vec<Option<i64>>, Moment),
 }
 
 /// What the store says.
@@ -34,10 +35,11 @@ pub(super) enum Question {
 pub(super) enum Reply {
     Grant(Grant),
     Permits(PermitGrant),
-    Recent(Vec<(Timestamp, i64)>),
+    Figures(Vec<(IntegrationId, Grant)>),
+    Kept(KeptMinute),
     IsKnown(bool),
+    Known(Vec<bool>),
     Append(AppendReport),
-    Done,
 }
 
 /// A question on its way there, or its answer on its way back.
@@ -135,17 +137,16 @@ impl Authority for Link {
         answer!(self, Question::GiveBack(integration, *unused), Grant)
     }
 
-    fn give_back_all(&self) -> Answer<'_, ()> {
-        let asked = self.ask(Question::GiveBackAll);
-        Box::pin(async move { asked.await.map(drop) })
+    fn give_back_all<'a>(&'a self, owed: &'a [Owed]) -> Answer<'a, Vec<(IntegrationId, Grant)>> {
+        answer!(self, Question::GiveBackAll(owed.to_vec()), Figures)
     }
 
-    fn recent_calls(
-        &self,
-        integration: IntegrationId,
-        since: Timestamp,
-    ) -> Answer<'_, Vec<(Timestamp, i64)>> {
-        answer!(self, Question::Recent(integration, since), Recent)
+    fn kept_minute(&self, integration: IntegrationId, now: Moment) -> Answer<'_, KeptMinute> {
+        answer!(self, Question::Kept(integration, now), Kept)
+    }
+
+    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>> {
+        answer!(self, Question::Known(calls.to_vec()), Known)
     }
 
     fn is_call_known<'a>(&'a self, tenant: &'a TenantId, call: &'a CallId) -> Answer<'a, bool> {
@@ -156,8 +157,14 @@ impl Authority for Link {
         )
     }
 
-    fn append<'a>(&'a self, entries: &'a [UsageEntry], now: Timestamp) -> Answer<'a, AppendReport> {
-        answer!(self, Question::Append(entries.to_vec(), now), Append)
+    fn append<'a>(
+        &'a self,
+        entries: &'a [UsageEntry],
+        marks: &'a [Option<i64>],
+        now: Moment,
+    ) -> Answer<'a, AppendReport> {
+        let question = Question::Append(entries.to_vec(), marks.to_vec(), now);
+        answer!(self, question, Append)
     }
 
     fn prospect<'a>(

@@ -76,7 +76,8 @@ impl World {
     pub(super) fn replace_machine(&mut self, number: usize, wall_ahead: i64) {
         self.nodes_made += 1;
         let is_cut = self.machines[number].is_cut;
-        self.machines[number] = Machine::new(number, self.nodes_made, wall_ahead);
+        self.machines[number] =
+            Machine::new(number, self.nodes_made, wall_ahead, self.truth.micros());
         self.machines[number].is_cut = is_cut;
     }
 
@@ -95,8 +96,12 @@ impl World {
     fn add_machine(&mut self, wall_ahead: i64) {
         self.nodes_made += 1;
         let number = self.machines.len();
-        self.machines
-            .push(Machine::new(number, self.nodes_made, wall_ahead));
+        self.machines.push(Machine::new(
+            number,
+            self.nodes_made,
+            wall_ahead,
+            self.truth.micros(),
+        ));
     }
 
     /// One step: something happens, and everybody does what follows from it.

@@ -1,8 +1,9 @@
 //! The requests per minute at a gate: counted here where one node has them, drawn where several share them.
 
 use crate::clock::Moment;
-use crate::gate::Attempt;
+use crate::gate::{Attempt, Gate};
 use crate::limit::LimitKind;
+use crate::limit::kept::KeptMinute;
 use crate::limit::permits::{Permits, Permitted};
 use crate::limit::rate::{RateWindow, WindowFull};
 use crate::verdict::{LimitFigures, ReasonCode, Refusal};
@@ -19,6 +20,22 @@ pub(super) enum Minute {
     Counted(RateWindow),
     /// By the store.
     Drawn(Permits),
+}
+
+impl Gate {
+    /// Counts calls that an earlier run of this node admitted at `steady_micros`. They must be given oldest first.
+    pub fn remember_calls(&mut self, steady_micros: i64, calls: i64) {
+        if let Minute::Counted(window) = &mut self.minute {
+            window.count_many(steady_micros, calls);
+        }
+    }
+
+    /// Counts the calls that an earlier run of this node has kept, before any of this one.
+    pub fn remember_minute(&mut self, kept: &KeptMinute) {
+        for (slot, calls) in kept.slots() {
+            self.remember_calls(RateWindow::start_of(slot), calls);
+        }
+    }
 }
 
 impl Minute {

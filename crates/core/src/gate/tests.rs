@@ -436,3 +436,47 @@ fn a_call_that_ends_gives_back_its_own_hold_and_no_others() {
     gate.release(&third.unwrap());
     assert_eq!(held(&mut gate), 0);
 }
+
+#[test]
+fn what_is_on_its_way_to_the_ledger_counts_as_used_whichever_month_is_taken_up_first() {
+    let figures = |period: &str| Grant {
+        period: period.parse().unwrap(),
+        budget: Granted {
+            drawn: 600_000_000,
+            own: 100_000_000,
+            elsewhere: 0,
+        },
+        tokens: Granted {
+            drawn: 1_000,
+            own: 0,
+            elsewhere: 0,
+        },
+    };
+    let owed = Actual {
+        cost: Nanos::new(200_000_000),
+        tokens: 10,
+    };
+    let earlier = HoldAmount {
+        period: "2026-10".parse().unwrap(),
+        cost: Nanos::new(1),
+        tokens: 1,
+        rate_mark: 0,
+    };
+    for months in [["2026-10", "2026-11"], ["2026-11", "2026-10"]] {
+        let mut gate = Gate::new(&integration(&json!({})), Sharing::Alone);
+        for month in months {
+            gate.resume(&figures(month), &owed);
+        }
+        gate.retake(&earlier);
+        let now = moment(NOVEMBER, 1);
+        let account = gate.snapshot(now).0;
+        assert_eq!(account.period, "2026-11".parse().unwrap());
+        assert_eq!(account.spent(), Nanos::new(300_000_000));
+        assert!(matches!(
+            gate.admit(&ask(30, 10), now, Attempt::First),
+            Decision::Admitted(_)
+        ));
+        let more = gate.admit(&ask(1, 1), now, Attempt::First);
+        assert!(matches!(more, Decision::NeedsDraw(_)), "{more:?}");
+    }
+}

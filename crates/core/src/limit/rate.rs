@@ -67,6 +67,18 @@ impl RateWindow {
         micros.div_euclid(SLOT_MICROS)
     }
 
+    /// The first moment of a slot.
+    #[must_use]
+    pub const fn start_of(slot: i64) -> i64 {
+        slot.saturating_mul(SLOT_MICROS)
+    }
+
+    /// The oldest slot whose calls count at a moment where one node counts them itself.
+    #[must_use]
+    pub const fn first_slot_at(steady_micros: i64) -> i64 {
+        Self::slot_of(steady_micros).saturating_sub(SLOTS_IN_MINUTE)
+    }
+
     /// Whether one more call fits under `rpm` at `steady_micros`; counts nothing.
     pub fn check(&mut self, rpm: i64, steady_micros: i64) -> Result<(), WindowFull> {
         self.expire(steady_micros);

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use tollgate_core::account::Draw;
 use tollgate_core::limit::Limits;
 use tollgate_core::page::PageAsk;
-use tollgate_core::{IntegrationId, Nanos, Period, TenantId};
+use tollgate_core::{IntegrationId, Moment, Nanos, Period, TenantId};
 use tollgate_store::{DrawAsk, Store, UsageFilter};
 
 use super::calls::Scene;
@@ -87,13 +87,11 @@ impl Reader<'_> {
                     .unwrap(),
             ),
             3 => {
-                let minute = self.last - SignedDuration::from_mins(1);
-                drop(
-                    operator
-                        .recent_calls(self.integration, minute)
-                        .await
-                        .unwrap(),
-                );
+                let now = Moment {
+                    wall: self.last,
+                    steady_micros: 0,
+                };
+                drop(operator.kept_minute(self.integration, now).await.unwrap());
             }
             4 => self.draw(need).await,
             _ => {

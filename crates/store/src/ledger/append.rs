@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use jiff::Timestamp;
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::Origin;
-use tollgate_core::{HoldId, Nanos, NodeId};
+use tollgate_core::{HoldId, Moment, Nanos, NodeId};
 
 use super::Books;
 use super::entry::{self, Intake, Prepared, Slot};
@@ -20,6 +19,7 @@ use crate::engine::{Batch, Value, Work, sql};
 use crate::error::StoreError;
 use crate::holds::NamedHolds;
 use crate::value::{Place, micros};
+use crate::windows::{self, Marks};
 use crate::{allowances, balances, prices, rollups};
 
 /// Books a batch and tells the fate of each entry given, in their order.
@@ -27,7 +27,7 @@ pub(super) async fn append(
     work: &mut Work,
     intake: &Intake,
     node: NodeId,
-    now: Timestamp,
+    now: Moment,
 ) -> Result<Vec<Fate>, StoreError> {
     let mut fates = claim(work, &intake.firsts).await?;
     let fresh: Vec<&Prepared> = intake
@@ -47,6 +47,7 @@ pub(super) async fn append(
         let mut rows = Vec::with_capacity(fresh.len());
         let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
+        let mut marks = Marks::new();
         for (prepared, fate) in intake.firsts.iter().zip(&mut fates) {
             if fate.is_some() {
                 continue;
@@ -57,7 +58,8 @@ pub(super) async fn append(
                 Ok(cents) => {
                     let hold = holds.settle(prepared.hold, &prepared.entry);
                     let node = texts.node(node).into();
-                    rows.push(prepared.row(cents, node, now, hold));
+                    rows.push(prepared.row(cents, node, now.wall, hold));
+                    note(&mut marks, prepared);
                     booked.push(&prepared.entry);
                     Held::New(prepared.standing(cents, hold))
                 }
@@ -71,11 +73,22 @@ pub(super) async fn append(
         work.execute_batch(entry::INSERT, rows).await?;
         balances::write(work, &books).await?;
         allowances::settle(work, &books).await?;
-        holds.write(work, now).await?;
-        rollups::write(work, &books, now).await?;
+        holds.write(work, now.wall).await?;
+        rollups::write(work, &books, now.wall).await?;
         prices::note_unpriced(work, booked.into_iter()).await?;
+        windows::count(work, &marks, now.steady_micros).await?;
     }
     Ok(told(intake, &fates))
+}
+
+/// Notes when a call was admitted that is counted with its row.
+fn note(marks: &mut Marks, prepared: &Prepared) {
+    if let Some(mark) = prepared.mark {
+        let entry = &prepared.entry;
+        let tenant = || (entry.tenant_id.clone(), Vec::new());
+        let (_, admitted) = marks.entry(entry.integration_id).or_insert_with(tenant);
+        admitted.push(mark);
+    }
 }
 
 /// What the ledger holds for a call id when the batch is booked.

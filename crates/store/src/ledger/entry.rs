@@ -28,6 +28,8 @@ pub(super) struct Given<'a> {
     pub(super) content: Option<&'a str>,
     /// The hold that it settles.
     pub(super) hold: Option<HoldId>,
+    /// When it was admitted, on the machine's clock, where its calls of a minute are counted with their rows.
+    pub(super) mark: Option<i64>,
 }
 
 /// An entry that may be booked, with its texts: whatever can be made ready is, before anything is locked.
@@ -39,6 +41,8 @@ pub(super) struct Prepared {
     pub(super) hash: i64,
     /// The hold that it settles.
     pub(super) hold: Option<HoldId>,
+    /// When it was admitted, if it is to be counted.
+    pub(super) mark: Option<i64>,
     origin: Origin,
     client_cost: Option<Nanos>,
     integration: Arc<str>,
@@ -119,6 +123,7 @@ impl Prepared {
             id,
             hash,
             hold: given.hold,
+            mark: given.mark,
             origin: given.origin,
             client_cost: given.client_cost,
             integration: texts.integration(entry.integration_id),

@@ -397,31 +397,6 @@ pub(crate) async fn the_first_and_the_last_moment_of_a_month_belong_to_it(world:
     );
 }
 
-pub(crate) async fn recent_calls_are_counted_without_refused_ones(world: &World) {
-    let acme = world.create_tenant("acme").await;
-    let id = id_of(&world.create_integration(&acme, "main").await);
-    let at = |name: &str, millis: i64| UsageEntry {
-        created_at: Timestamp::from_millisecond(moment(0).as_millisecond() + millis).unwrap(),
-        ..call(&acme, id, name)
-    };
-    let mut refused = at("r", 50);
-    refused.policy_result = CusPolicyResult::Blocked;
-    let batch = [
-        at("a", 310),
-        at("b", 0),
-        at("c", 99),
-        at("d", 350),
-        at("old", -1),
-        refused,
-    ];
-    world.operator().append(&batch, moment(1)).await.unwrap();
-    let recent = world.operator().recent_calls(id, moment(0)).await.unwrap();
-    assert_eq!(
-        recent,
-        [(at("x", 99).created_at, 2), (at("x", 350).created_at, 2)]
-    );
-}
-
 pub(crate) async fn the_status_sums_the_ledger(world: &World) {
     let empty = world.operator().ledger_status().await.unwrap();
     assert_eq!(
@@ -581,20 +556,4 @@ pub(crate) async fn a_report_and_a_call_of_the_gateway_are_never_both_booked_und
         .report_usage(&[report(call(&acme, id, "c"), "c")], moment(5))
         .await;
     assert!(matches!(foreign, Err(StoreError::InvalidRow { .. })));
-}
-
-pub(crate) async fn reported_calls_do_not_count_as_calls_of_the_last_minute(world: &World) {
-    let acme = world.create_tenant("acme").await;
-    let id = id_of(&world.create_integration(&acme, "main").await);
-    world
-        .tenant(&acme)
-        .report_usage(&[report(call(&acme, id, "a"), "a")], moment(1))
-        .await
-        .unwrap();
-    let recent = world
-        .operator()
-        .recent_calls(id, moment(-60))
-        .await
-        .unwrap();
-    assert!(recent.is_empty());
 }

@@ -99,7 +99,7 @@ impl Shared {
                     .await
                     .unwrap();
             }
-            store.operator().give_back_all().await.unwrap();
+            store.operator().give_back_all(&[]).await.unwrap();
         }
     }
 

@@ -24,6 +24,7 @@ mod tenants;
 mod usage;
 mod verify;
 mod wall;
+mod windows;
 mod world;
 
 /// Makes a test of each engine from each function.
@@ -109,10 +110,8 @@ conformance! {
         a_call_that_would_overflow_the_books_is_refused_alone
         a_zero_character_is_kept_as_a_mark
         the_first_and_the_last_moment_of_a_month_belong_to_it
-        recent_calls_are_counted_without_refused_ones
         a_batch_of_reports_tells_the_fate_of_each
         a_report_and_a_call_of_the_gateway_are_never_both_booked_under_one_id
-        reported_calls_do_not_count_as_calls_of_the_last_minute
         the_status_sums_the_ledger;
     allowances:
         a_draw_gives_what_is_needed_or_a_share_and_never_more_than_is_left
@@ -134,9 +133,13 @@ conformance! {
         a_hold_expires_on_its_own_node_first
         a_node_learns_of_its_living_and_its_ended_holds
         nodes_with_gates_and_holds_never_pass_the_limit;
+    windows:
+        calls_are_counted_in_their_minute_with_their_rows_and_once;
     nodes:
         a_retired_node_is_told_so_and_its_allowance_is_free
         a_node_that_begins_gives_back_what_it_had_drawn
+        what_a_node_owes_stays_drawn_while_it_begins
+        a_start_is_told_which_calls_the_ledger_has
         a_node_that_was_not_seen_for_long_loses_what_it_had_drawn
         news_of_a_change_and_of_a_lack_reach_other_nodes;
     masterkeys:

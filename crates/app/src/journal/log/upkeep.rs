@@ -10,6 +10,9 @@ use crate::journal::frame::{Frame, Kind, with_frame};
 /// Fewer closed segments than this are not worth carrying records out of.
 const CARRY_SEGMENTS_MIN: usize = 4;
 
+/// Where one part in so many lives, or less, the rest is carried.
+const LIVE_PART: u64 = 4;
+
 /// What one sync covers.
 #[derive(Debug)]
 pub(in crate::journal) struct SyncBatch {
@@ -132,13 +135,14 @@ impl Log {
         }
     }
 
-    /// The oldest segment with what lives in it, if more than half of the closed segments is dead
-    /// and only that one keeps them.
+    /// The oldest segment with what lives in it, if so much of the closed segments is dead that it is
+    /// worth carrying and only that one keeps them. Of a long backlog half is dead: each row stands
+    /// there with the record that opened its call.
     pub(in crate::journal) fn carryable(&self) -> Option<(u64, Vec<u64>)> {
         let oldest = self.closed.front()?;
         let bytes: u64 = self.closed.iter().map(|segment| segment.length).sum();
         let live: u64 = self.closed.iter().map(|segment| segment.live_bytes).sum();
-        (self.closed.len() >= CARRY_SEGMENTS_MIN && live.saturating_mul(2) <= bytes)
+        (self.closed.len() >= CARRY_SEGMENTS_MIN && live.saturating_mul(LIVE_PART) <= bytes)
             .then(|| (oldest.number, self.living_in(oldest.number)))
     }
 

@@ -53,12 +53,12 @@ fn the_last_segment_cut_at_any_byte_has_a_record_or_has_it_not() {
         file.set_len(cut).unwrap();
         let (at, expected) = steps.iter().rfind(|(at, _)| *at <= cut).unwrap();
         let (reopened, recovery) = open(left.path());
-        assert_eq!(Books::of(&recovery), *expected, "cut at {cut}");
+        assert_eq!(Books::of(&reopened, &recovery), *expected, "cut at {cut}");
         assert!(recovery.torn_bytes <= cut - at);
         drop(reopened);
-        let (_reopened, recovery) = open(left.path());
+        let (reopened, recovery) = open(left.path());
         assert_eq!(
-            Books::of(&recovery),
+            Books::of(&reopened, &recovery),
             *expected,
             "cut at {cut}, second start"
         );
@@ -199,7 +199,9 @@ fn a_segment_of_a_later_format_is_refused_and_kept() {
 #[test]
 fn a_salvage_keeps_every_record_but_the_damaged_one_and_names_that() {
     let (whole, files) = sealed(12);
-    let all = Books::of(&open(copy_of(whole.path()).path()).1).rows;
+    let copy = copy_of(whole.path());
+    let (journal, recovery) = open(copy.path());
+    let all = Books::of(&journal, &recovery).rows;
     for (place, file) in files.iter().enumerate().take(2) {
         let length = fs::metadata(file).unwrap().len();
         for at in (0..length).step_by(61) {
@@ -226,8 +228,8 @@ fn a_salvage_keeps_every_record_but_the_damaged_one_and_names_that() {
             assert_eq!(fs::read(kept).unwrap(), bytes, "the evidence stays");
 
             let (journal, recovery) = open(dir.path());
+            let books = Books::of(&journal, &recovery);
             drop(journal);
-            let books = Books::of(&recovery);
             let lost: Vec<&String> = all
                 .keys()
                 .filter(|call| !books.rows.contains_key(*call))

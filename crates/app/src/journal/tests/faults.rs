@@ -36,8 +36,11 @@ fn a_disk_that_fills_within_a_record_loses_nothing_before_and_takes_what_comes_a
             "{refused:?}"
         );
         let left = crash(&journal, dir.path());
-        let (_crashed, recovery) = open(left.path());
-        assert_eq!(Books::of(&recovery), Books::with(&["before"], &[]));
+        let (crashed, recovery) = open(left.path());
+        assert_eq!(
+            Books::of(&crashed, &recovery),
+            Books::with(&["before"], &[])
+        );
         assert_eq!(
             recovery.torn_bytes, 0,
             "the half-written record is cut off at once"
@@ -46,8 +49,11 @@ fn a_disk_that_fills_within_a_record_loses_nothing_before_and_takes_what_comes_a
         leave_room(&journal, usize::MAX);
         let _after = whole(&journal, "after");
         let left = crash(&journal, dir.path());
-        let (_crashed, recovery) = open(left.path());
-        assert_eq!(Books::of(&recovery), Books::with(&["before", "after"], &[]));
+        let (crashed, recovery) = open(left.path());
+        assert_eq!(
+            Books::of(&crashed, &recovery),
+            Books::with(&["before", "after"], &[])
+        );
     }
 }
 
@@ -68,8 +74,8 @@ fn a_row_that_found_no_room_is_settled_with_the_ticket_that_came_back() {
     let _row = journal.settled(ticket, &entry("call", ACTUAL)).unwrap();
     assert_eq!(journal.status().open_calls, 0);
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
-    assert_eq!(Books::of(&recovery), Books::with(&["call"], &[]));
+    let (crashed, recovery) = open(left.path());
+    assert_eq!(Books::of(&crashed, &recovery), Books::with(&["call"], &[]));
 }
 
 #[test]
@@ -86,8 +92,11 @@ fn a_segment_that_cannot_be_made_leaves_no_trace_and_no_gap() {
     leave_room(&journal, usize::MAX);
     let _second = whole(&journal, "second");
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
-    assert_eq!(Books::of(&recovery), Books::with(&["first", "second"], &[]));
+    let (crashed, recovery) = open(left.path());
+    assert_eq!(
+        Books::of(&crashed, &recovery),
+        Books::with(&["first", "second"], &[])
+    );
 }
 
 #[test]
@@ -115,8 +124,8 @@ fn a_call_whose_opening_did_not_reach_the_disk_is_not_open() {
     let _row = journal.settled(ticket, &entry("kept", ACTUAL)).unwrap();
     assert_eq!(journal.status().unsynced, 0);
     let left = crash(&journal, dir.path());
-    let (_crashed, recovery) = open(left.path());
-    assert_eq!(Books::of(&recovery), Books::with(&["kept"], &[]));
+    let (crashed, recovery) = open(left.path());
+    assert_eq!(Books::of(&crashed, &recovery), Books::with(&["kept"], &[]));
 }
 
 #[test]
@@ -134,8 +143,11 @@ fn what_a_failed_sync_left_in_doubt_is_written_again_elsewhere() {
         let now = segments(dir.path());
         assert!(!doubted.iter().any(|file| now.contains(file)), "{now:?}");
         let left = crash(&journal, dir.path());
-        let (_crashed, recovery) = open(left.path());
-        assert_eq!(Books::of(&recovery), Books::with(&["row"], &["open"]));
+        let (crashed, recovery) = open(left.path());
+        assert_eq!(
+            Books::of(&crashed, &recovery),
+            Books::with(&["row"], &["open"])
+        );
     }
 }
 

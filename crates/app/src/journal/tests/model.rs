@@ -100,8 +100,8 @@ impl World {
             }
             Step::Crash => {
                 let left = crash(self.journal(), self.dir.path());
-                let (_journal, recovery) = open(left.path());
-                self.check(&recovery);
+                let (journal, recovery) = open(left.path());
+                self.check(&journal, &recovery);
             }
             Step::Restart => self.restart(),
             Step::Settle(_) | Step::Release(_) | Step::Post(_) => {}
@@ -113,17 +113,22 @@ impl World {
         self.posted.clear();
         let (journal, recovery) =
             Journal::open(config(self.dir.path(), self.segment_bytes)).unwrap();
-        self.check(&recovery);
-        let call = |entry: &UsageEntry| entry.call_id.to_string();
-        let found = recovery.interrupted.into_iter();
-        self.open = found.map(|(ticket, e)| (call(&e), ticket)).collect();
-        let found = recovery.unposted.into_iter();
-        self.rows = found.map(|(receipt, e)| (call(&e), receipt)).collect();
+        self.check(&journal, &recovery);
+        let called = |entries: Vec<UsageEntry>| {
+            let calls = entries.into_iter();
+            calls
+                .map(|entry| entry.call_id.to_string())
+                .collect::<Vec<_>>()
+        };
+        let open = called(worst_of(&journal, &recovery));
+        let rows = called(journal.rows(&recovery.unposted).unwrap());
+        self.open = open.into_iter().zip(recovery.interrupted).collect();
+        self.rows = rows.into_iter().zip(recovery.unposted).collect();
         self.journal = Some(journal);
     }
 
-    fn check(&self, recovery: &Recovery) {
-        let mut found = Books::of(recovery);
+    fn check(&self, journal: &Journal, recovery: &Recovery) {
+        let mut found = Books::of(journal, recovery);
         found.rows.retain(|call, cost| {
             let expected = self.rows.iter().any(|(row, _)| row == call);
             assert!(expected || self.posted.contains(call), "{call} came back");
