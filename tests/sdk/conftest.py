@@ -1,5 +1,6 @@
 """One gateway with its simulated provider for the whole session, and tenants for tests that set limits."""
 
+import importlib.metadata
 import itertools
 import json
 import os
@@ -8,6 +9,7 @@ import queue
 import signal
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -16,9 +18,23 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 
+# For a provider that never answers: how long the gateway waits for it.
+FIRST_BYTE_SECONDS = "5"
+PATIENCE_SECONDS = 60
+
 # Worth nothing anywhere; it must not be found in anything that the program writes.
 CANARY = "sk-canary-7Qm2vX9ZkT4wLr8NbY3hJd6F"
 NAMES = itertools.count()
+
+
+# The picture of one red pixel.
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+
+
+def since(package: str, *version: int):
+    """Marks a test of what an SDK has only since this version of it."""
+    installed = tuple(int(part) for part in importlib.metadata.version(package).split(".")[: len(version)])
+    return pytest.mark.skipif(installed < version, reason=f"{package} has it since {version}")
 
 
 def binary() -> str:
@@ -39,7 +55,11 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, "TOLLGATE__LOG__LEVEL": "trace"},
+            env={
+                **os.environ,
+                "TOLLGATE__LOG__LEVEL": "trace",
+                "TOLLGATE__GATEWAY__FIRST_BYTE_SECONDS": FIRST_BYTE_SECONDS,
+            },
         )
         lines = queue.Queue()
         reader = threading.Thread(target=lambda: lines.put(self._process.stdout.readline()), daemon=True)
@@ -109,6 +129,19 @@ class Tenant:
     def rows(self) -> list:
         """The rows of its calls, newest first."""
         return self.control("GET", "/telemetry/usage-history?limit=200")["data"]
+
+    def exactly(self, count: int) -> list:
+        """The rows of its calls once there are so many, and not one more."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while len(rows := self.rows()) < count and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(rows) == count, rows
+        return rows
+
+    def booked(self) -> list:
+        """The rows of calls that reached the provider, as its journal has them."""
+        rows = [row for row in self.rows() if row["policy_result"] != "blocked"]
+        return [(row["model"], row["tokens_in"], row["tokens_out"]) for row in rows]
 
 
 class World:

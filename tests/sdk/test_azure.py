@@ -33,12 +33,6 @@ def client(world, azure):
         yield client
 
 
-def booked(tenant) -> list:
-    """The rows of calls that reached the provider, as its journal has them."""
-    rows = [row for row in tenant.rows() if row["policy_result"] != "blocked"]
-    return [(row["model"], row["tokens_in"], row["tokens_out"]) for row in rows]
-
-
 def test_a_chat_is_answered_and_booked_at_the_price_of_its_model(client, azure, world):
     raw = client.chat.completions.with_raw_response.create(**CALL)
     answer = raw.parse()
@@ -48,7 +42,7 @@ def test_a_chat_is_answered_and_booked_at_the_price_of_its_model(client, azure, 
     assert (row["usage_source"], row["provider"]) == ("provider", "azure_openai")
     # $0.15 and $0.60 a million tokens.
     assert row["cost_usd"] == raw.headers["x-tollgate-cost-usd"] == "0.000003450"
-    assert booked(azure) == world.billed()[:1]
+    assert azure.booked() == world.billed()[:1]
 
 
 def test_a_stream_keeps_azures_own_chunks_and_loses_the_one_that_was_not_asked_for(client, azure, world):
@@ -59,7 +53,7 @@ def test_a_stream_keeps_azures_own_chunks_and_loses_the_one_that_was_not_asked_f
     assert len(text.split()) == 5
     *_, last = client.chat.completions.create(**CALL, stream=True, stream_options={"include_usage": True})
     assert last.usage.completion_tokens == 5
-    assert booked(azure) == world.billed()[:2] == [("my-chat", 3, 5)] * 2
+    assert azure.booked() == world.billed()[:2] == [("my-chat", 3, 5)] * 2
 
 
 def test_a_version_that_knows_no_usage_in_streams_is_not_asked_for_it(world, azure):
@@ -77,7 +71,7 @@ def test_tools_embeddings_and_models(client, azure, world):
     assert len(vectors.data) == 2 and vectors.usage.prompt_tokens == 3
     text = client.completions.create(model="my-text", prompt="one two", max_tokens=4)
     assert text.usage.completion_tokens == 4
-    assert booked(azure) == world.billed()[:3]
+    assert azure.booked() == world.billed()[:3]
     assert "gpt-4o-mini" in [model.id for model in client.models.list()]
     assert len(azure.rows()) == 3
 
@@ -93,7 +87,7 @@ def test_openais_client_asks_azure_by_either_of_its_paths(world, azure):
     with OpenAI(base_url=f"{world.url}/v1", api_key=azure.key) as client:
         named = {**CALL, "model": "azure/my-chat"}
         assert client.chat.completions.create(**named).usage.completion_tokens == 5
-    assert booked(azure) == world.billed()[:2] == [("my-chat", 3, 5)] * 2
+    assert azure.booked() == world.billed()[:2] == [("my-chat", 3, 5)] * 2
 
 
 def test_a_deployment_that_nobody_has_priced_is_refused_under_a_budget(client, azure):
@@ -123,7 +117,7 @@ def test_a_stream_that_its_client_leaves_is_booked_as_it_was_billed(client, azur
     deadline = time.monotonic() + 30
     while not azure.rows() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert booked(azure) == world.billed()[:1] == [("my-chat", 3, 5)]
+    assert azure.booked() == world.billed()[:1] == [("my-chat", 3, 5)]
 
 
 def test_a_setting_that_cannot_be_azures_is_refused_with_its_place(azure):

@@ -43,12 +43,6 @@ def client(world, connected):
     return bedrock(world.url, connected.key)
 
 
-def booked(tenant) -> list:
-    """The rows of calls that reached the provider, as its journal has them."""
-    rows = [row for row in tenant.rows() if row["policy_result"] != "blocked"]
-    return [(row["model"], row["tokens_in"], row["tokens_out"]) for row in rows]
-
-
 def test_a_conversation_is_answered_signed_and_booked(client, connected, world):
     answer = client.converse(**CALL)
     [block] = answer["output"]["message"]["content"]
@@ -60,7 +54,7 @@ def test_a_conversation_is_answered_signed_and_booked(client, connected, world):
     assert (row["provider"], row["usage_source"]) == ("bedrock", "provider")
     # $3.30 and $16.50 a million tokens: the price of a region's profile.
     assert row["cost_usd"] == headers["x-tollgate-cost-usd"] == "0.000092400"
-    assert booked(connected) == world.billed()[:1] == [(MODEL, 3, 5)]
+    assert connected.booked() == world.billed()[:1] == [(MODEL, 3, 5)]
 
 
 def test_a_streamed_conversation(client, connected, world):
@@ -68,7 +62,7 @@ def test_a_streamed_conversation(client, connected, world):
     text = "".join(event["contentBlockDelta"]["delta"]["text"] for event in events if "contentBlockDelta" in event)
     assert len(text.split()) == 5
     assert events[-1]["metadata"]["usage"]["outputTokens"] == 5
-    assert booked(connected) == world.billed()[:1] == [(MODEL, 3, 5)]
+    assert connected.booked() == world.billed()[:1] == [(MODEL, 3, 5)]
 
 
 def test_tools_go_through(client):
@@ -84,7 +78,7 @@ def test_tools_go_through(client):
 def test_an_image_in_the_prompt_goes_through(client, connected, world):
     picture = {"image": {"format": "png", "source": {"bytes": b"\x89PNG"}}}
     client.converse(**{**CALL, "messages": [{"role": "user", "content": [picture, {"text": "what"}]}]})
-    assert booked(connected) == world.billed()[:1] == [(MODEL, 1, 5)]
+    assert connected.booked() == world.billed()[:1] == [(MODEL, 1, 5)]
 
 
 @pytest.mark.parametrize("model", [MODEL, LLAMA])
@@ -100,7 +94,7 @@ def test_models_in_their_makers_words(client, connected, world, model):
     stream = client.invoke_model_with_response_stream(modelId=model, body=json.dumps(body))["body"]
     chunks = [json.loads(event["chunk"]["bytes"]) for event in stream]
     assert chunks[-1]["amazon-bedrock-invocationMetrics"]["outputTokenCount"] == 5
-    assert booked(connected) == world.billed()[:2] == [(model, 3, 5)] * 2
+    assert connected.booked() == world.billed()[:2] == [(model, 3, 5)] * 2
     assert all(row["usage_source"] == "provider" for row in connected.rows())
 
 
@@ -111,12 +105,12 @@ def test_a_profile_is_called_by_its_arn_and_priced_as_its_model(tenant, world):
     client = bedrock(world.url, tenant.key)
     client.converse(**{**CALL, "modelId": arn})
     assert world.billed()[0] == (arn, 3, 5)
-    assert booked(tenant) == [("abc123def456", 3, 5)]
+    assert tenant.booked() == [("abc123def456", 3, 5)]
     # $0.06 and $0.24 a million tokens.
     assert tenant.rows()[0]["cost_usd"] == "0.000001380"
     client.converse(**{**CALL, "modelId": "best"})
     client.converse(**{**CALL, "modelId": f"bedrock/{MODEL}"})
-    assert world.billed()[:2] == booked(tenant)[:2] == [(MODEL, 3, 5)] * 2
+    assert world.billed()[:2] == tenant.booked()[:2] == [(MODEL, 3, 5)] * 2
 
 
 def test_a_bedrock_api_key_is_a_credential_too(tenant, world):
@@ -184,7 +178,7 @@ def test_a_hard_cap_is_written_in_the_words_of_each(tenant, world):
     client = bedrock(world.url, tenant.key)
     client.converse(modelId=MODEL, messages=MESSAGES)
     client.invoke_model(modelId=LLAMA, body=json.dumps({"prompt": "one two three"}))
-    assert booked(tenant) == world.billed()[:2] == [(LLAMA, 3, 7), (MODEL, 3, 7)]
+    assert tenant.booked() == world.billed()[:2] == [(LLAMA, 3, 7), (MODEL, 3, 7)]
 
 
 def test_a_providers_own_errors_are_what_the_client_makes_of_them(client, world):
@@ -215,7 +209,7 @@ def test_a_stream_that_its_client_leaves_is_booked_as_it_was_billed(client, conn
     deadline = time.monotonic() + 30
     while not connected.rows() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert booked(connected) == world.billed()[:1] == [(MODEL, 3, 5)]
+    assert connected.booked() == world.billed()[:1] == [(MODEL, 3, 5)]
 
 
 def test_a_setting_that_cannot_be_bedrocks_is_refused_with_its_place(connected):

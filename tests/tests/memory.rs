@@ -106,8 +106,9 @@ async fn an_answer_of_any_size_and_shape_passes_through_little_memory() {
         Answer {
             what: "a line without end",
             head: head("text/event-stream\r\nconnection: close"),
-            piece: vec![b'x'; 1 << 16],
-            times: 1_000,
+            // A gigabyte.
+            piece: vec![b'x'; 1 << 20],
+            times: 1 << 10,
             end: "\n\ndata: [DONE]\n\n",
         },
         Answer {

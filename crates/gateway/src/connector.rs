@@ -2,6 +2,8 @@
 //! asked about at the URL guard, and the connection is made to an address that was asked about:
 //! nobody looks the name up again, so that no name server can answer otherwise the second time.
 
+mod names;
+
 use std::fmt;
 use std::future::{Future, ready};
 use std::io;
@@ -19,6 +21,8 @@ use tokio::net::TcpStream;
 use tollgate_providers::{UrlError, UrlPolicy};
 use tower::Service;
 
+use self::names::SystemResolver;
+
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 16;
 
@@ -29,19 +33,6 @@ pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + 
 pub trait Resolver: Send + Sync + fmt::Debug {
     /// The addresses of a name, in the order in which they are to be tried.
     fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a>;
-}
-
-/// As the machine resolves names.
-#[derive(Debug)]
-struct SystemResolver;
-
-impl Resolver for SystemResolver {
-    fn resolve<'a>(&'a self, name: &'a str) -> Resolving<'a> {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
-    }
 }
 
 /// Connects to providers, and to nobody else. Cheap to clone.
@@ -90,7 +81,7 @@ impl Connector {
     pub fn new(policy: UrlPolicy) -> Self {
         Self {
             policy: Arc::new(policy),
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(SystemResolver::new()),
         }
     }
 

@@ -8,6 +8,7 @@
 mod crossings;
 mod destinations;
 mod disconnects;
+mod faces;
 mod hostile_caller;
 mod hostile_provider;
 mod hot_path;

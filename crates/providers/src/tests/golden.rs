@@ -272,17 +272,41 @@ impl Played {
     }
 }
 
-/// The streams that are recorded, each with its provider; binary ones are read elsewhere.
-pub(super) fn recorded_streams() -> Vec<(&'static dyn Provider, String)> {
-    let mut streams = Vec::new();
+/// An answer that is recorded, and how it is read.
+pub(super) struct Recorded {
+    pub(super) case: PathBuf,
+    pub(super) provider: &'static dyn Provider,
+    pub(super) operation: Operation,
+    pub(super) shape: AnswerShape,
+    pub(super) answer: Vec<u8>,
+    /// Of the request that it answers.
+    pub(super) usage_chunk: UsageChunk,
+}
+
+/// The answers that are recorded and passed on.
+pub(super) fn recorded_answers() -> Vec<Recorded> {
+    let mut recorded = Vec::new();
     for folder in folders(&golden()) {
-        let provider = provider(name(&folder).parse().unwrap());
-        let cases = folders(&folder);
-        let texts = cases.iter().map(|case| case.join("response.sse"));
-        let texts = texts.filter_map(|path| fs::read_to_string(path).ok());
-        streams.extend(texts.map(|text| (provider, text)));
+        let provider_type = name(&folder).parse().unwrap();
+        for case in folders(&folder) {
+            let played = Played::open(provider_type, &case);
+            let status = StatusCode::from_u16(played.case.status).unwrap();
+            let headers = played.answer_headers();
+            if played.provider.classify(status, &headers).is_some() {
+                continue;
+            }
+            let (shape, answer) = played.answer();
+            recorded.push(Recorded {
+                provider: played.provider,
+                operation: played.matched.operation,
+                shape,
+                answer,
+                usage_chunk: played.outbound().usage_chunk,
+                case,
+            });
+        }
     }
-    streams
+    recorded
 }
 
 /// Binary frames from their lines.
