@@ -143,7 +143,10 @@ pub(crate) fn request(
 ) -> Request<Full<Bytes>> {
     let body = body.into();
     let mut request = Request::builder().method(method).uri(url);
-    if !body.is_empty() {
+    let is_said = headers
+        .iter()
+        .any(|(name, _)| CONTENT_TYPE.as_str() == *name);
+    if !body.is_empty() && !is_said {
         request = request.header(CONTENT_TYPE, "application/json");
     }
     for (name, value) in headers {

@@ -17,6 +17,7 @@ mod calls;
 mod canary;
 mod client;
 mod control;
+mod form;
 mod postgres;
 mod program;
 mod recorder;
@@ -32,6 +33,7 @@ pub use calls::{
 pub use canary::{CANARY, found_in};
 pub use client::{Answer, Broken, Caller, Http, Next, Stream};
 pub use control::Control;
+pub use form::Form;
 pub use postgres::{Cluster, Durability};
 pub use program::{Program, Run, binary, repository, run, setting};
 pub use recorder::{Recorder, answer_of};

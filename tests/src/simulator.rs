@@ -80,6 +80,13 @@ impl Simulator {
         answer.json()["models"].as_u64().unwrap()
     }
 
+    /// What arrived of forms of several parts, oldest first.
+    pub async fn forms(&self) -> Vec<Value> {
+        let url = format!("{}/__forms", self.url);
+        let answer = self.http.get(&url, &[]).await.unwrap();
+        answer.json().as_array().unwrap().clone()
+    }
+
     /// Has it do nothing wrong from now on.
     pub async fn no_faults(&self) {
         self.http

@@ -70,6 +70,8 @@ pub(crate) struct Desk {
     pub(crate) request_id: HeaderValue,
     call_id: Option<HeaderValue>,
     verdict: Option<Verdict>,
+    /// Whether the request is one that a form comes with.
+    pub(crate) sends_form: bool,
     integration: Option<Arc<Integration>>,
 }
 
@@ -88,6 +90,7 @@ impl Desk {
             request_id: request_id(headers),
             call_id: None,
             verdict: None,
+            sends_form: false,
             integration: None,
         }
     }

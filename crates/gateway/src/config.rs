@@ -1,5 +1,7 @@
 //! Settings of the data plane, with their defaults.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 /// Bounds in bytes, seconds and numbers for everything that callers and providers can do.
@@ -12,6 +14,19 @@ pub struct GatewayConfig {
     pub head_seconds: u64,
     /// Seconds within which a caller must have sent its request body.
     pub body_seconds: u64,
+    /// Bytes of the largest form of several parts that is taken.
+    pub upload_bytes_max: u64,
+    /// Seconds for which a caller may pause while it sends a form.
+    pub upload_idle_seconds: u64,
+    /// Seconds within which all of a form must have come and gone on.
+    pub upload_seconds: u64,
+    /// The folder where forms wait that cannot be decided on at once; the program puts it into its
+    /// data directory. Without one such forms are refused.
+    pub spool_dir: Option<PathBuf>,
+    /// Bytes that all waiting forms together may take.
+    pub spool_bytes_max: u64,
+    /// Bytes that must be free on their disk for a form to be kept.
+    pub spool_free_bytes_min: u64,
     /// Seconds for which a caller may read nothing of its answer.
     pub write_seconds: u64,
     /// Seconds within which a provider must accept a connection.
@@ -43,6 +58,12 @@ impl Default for GatewayConfig {
             body_bytes_max: 32 << 20,
             head_seconds: 15,
             body_seconds: 60,
+            upload_bytes_max: 512 << 20,
+            upload_idle_seconds: 30,
+            upload_seconds: 1_800,
+            spool_dir: None,
+            spool_bytes_max: 4 << 30,
+            spool_free_bytes_min: 256 << 20,
             write_seconds: 60,
             connect_seconds: 10,
             first_byte_seconds: 600,

@@ -2,6 +2,7 @@
 //! asked about at the URL guard, and the connection is made to an address that was asked about:
 //! nobody looks the name up again, so that no name server can answer otherwise the second time.
 
+mod heard;
 mod names;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use tokio::net::TcpStream;
 use tollgate_providers::{UrlError, UrlPolicy};
 use tower::Service;
 
+use self::heard::Heard;
 use self::names::SystemResolver;
 
 /// Addresses of a name that are tried.
@@ -196,7 +198,7 @@ pub(crate) struct Punctual {
     patience: Duration,
 }
 
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+type Stream = Heard<MaybeHttpsStream<TokioIo<TcpStream>>>;
 type StreamError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Punctual {
@@ -213,7 +215,9 @@ impl Service<Uri> for Punctual {
         let patience = self.patience;
         Box::pin(async move {
             let in_time = connecting.await;
-            in_time.unwrap_or_else(|_late| Err(ConnectError::TooSlow(patience).into()))
+            in_time
+                .unwrap_or_else(|_late| Err(ConnectError::TooSlow(patience).into()))
+                .map(Heard::new)
         })
     }
 }

@@ -57,6 +57,12 @@ impl Refused {
         self
     }
 
+    /// Tells the caller to try again after so many milliseconds.
+    pub(crate) fn after_millis(mut self, millis: i64) -> Self {
+        self.0.retry = Retry::After(millis);
+        self
+    }
+
     pub(crate) fn about(mut self, param: impl Into<Cow<'static, str>>) -> Self {
         self.0.param = Some(param.into());
         self

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tollgate_app::App;
 
 use crate::answer::{Answer, Desk};
@@ -12,7 +12,9 @@ use crate::config::GatewayConfig;
 use crate::drain::Drains;
 use crate::error::Refused;
 use crate::metrics::Metrics;
+use crate::patience::{Remains, Unread};
 use crate::phase::{admit, forward, identify, prepare, relay, resolve};
+use crate::upload::spool::Spool;
 use crate::upstream::Upstream;
 
 /// What every exchange works with.
@@ -22,6 +24,7 @@ pub(crate) struct Gateway {
     pub(crate) config: GatewayConfig,
     pub(crate) upstream: Upstream,
     pub(crate) drains: Drains,
+    pub(crate) spool: Arc<Spool>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -29,12 +32,25 @@ pub(crate) struct Gateway {
 pub(crate) async fn exchange(
     gateway: Arc<Gateway>,
     request: Request<Incoming>,
+    unread: &Unread,
 ) -> Response<Answer> {
+    let mut remains = if request.body().is_end_stream() {
+        Remains::None
+    } else {
+        Remains::Possible
+    };
     let mut desk = Desk::open(&gateway, request.headers());
     let answer = match pass(&gateway, request, &mut desk).await {
-        Ok(answer) => answer,
+        Ok(answer) => {
+            // A provider may answer before it has all of a form; other bodies were read whole.
+            if !desk.sends_form {
+                remains = Remains::None;
+            }
+            answer
+        }
         Err(refused) => desk.refuse(&refused),
     };
+    unread.note(remains);
     gateway.metrics.answered(answer.status());
     answer
 }

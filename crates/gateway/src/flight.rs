@@ -2,7 +2,8 @@
 //! the flight is handed over and read to its end within bounds.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::connector::is_barred;
 use crate::drain::Drains;
 use crate::phase::admit::Admitted;
 use crate::phase::settle::{self, Cut, Outcome};
+use crate::upload::{Passage, Reached};
 
 /// A call in flight; dropping it before it is settled hands it over to be read on.
 #[derive(Debug)]
@@ -37,6 +39,9 @@ pub(crate) struct Cargo {
     clock: Pin<Box<Sleep>>,
     last_heard: Instant,
     ends_at: Instant,
+    first_byte: Duration,
+    /// When all of a form must have left.
+    upload_ends_at: Instant,
 }
 
 /// How the answer is to be read once its head is there.
@@ -46,6 +51,8 @@ pub(crate) struct Recipe {
     pub(crate) plan: MeterPlan,
     pub(crate) input_bound: u64,
     pub(crate) on_disconnect: OnDisconnect,
+    /// How the form fares, of a call that sends one.
+    pub(crate) passage: Option<Arc<Passage>>,
 }
 
 /// What the head of the answer said.
@@ -77,6 +84,10 @@ pub(crate) enum Silence {
     Broke,
     /// The provider took too long.
     TooSlow,
+    /// The caller's form broke off on its way.
+    Halted(Reached),
+    /// The provider was done, or took nothing more, before all of a form had reached it.
+    CutShort,
 }
 
 impl std::fmt::Debug for Cargo {
@@ -95,16 +106,18 @@ impl Cargo {
         config: &GatewayConfig,
     ) -> Self {
         let now = Instant::now();
-        let first_byte = now + Duration::from_secs(config.first_byte_seconds);
+        let first_byte = Duration::from_secs(config.first_byte_seconds);
         Self {
             admitted: Some(admitted),
             progress: Progress::Waiting(answer),
             recipe,
             reading: Reading::Unopened,
             idle: Duration::from_secs(config.idle_seconds),
-            clock: Box::pin(tokio::time::sleep_until(first_byte)),
+            clock: Box::pin(tokio::time::sleep_until(now + first_byte)),
             last_heard: now,
             ends_at: now + Duration::from_secs(config.total_seconds),
+            first_byte,
+            upload_ends_at: now + Duration::from_secs(config.upload_seconds),
         }
     }
 
@@ -125,10 +138,35 @@ impl Cargo {
                 self.progress = Progress::Over;
                 Poll::Ready(Err(self.silence(&error)))
             }
-            Poll::Pending => self.clock.as_mut().poll(cx).map(|()| {
+            Poll::Pending => {
+                ready!(self.poll_head_patience(cx));
                 self.progress = Progress::Over;
-                Err(Silence::TooSlow)
-            }),
+                Poll::Ready(Err(self.lateness()))
+            }
+        }
+    }
+
+    /// Is ready when the head is late. A provider has its time from when it has the whole request.
+    fn poll_head_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.clock.as_mut().poll(cx));
+            let Some(passage) = &self.recipe.passage else {
+                return Poll::Ready(());
+            };
+            let ended = passage.ended_at().map(|ended| ended + self.first_byte);
+            let deadline = ended.unwrap_or(self.upload_ends_at);
+            if self.clock.deadline() >= deadline {
+                return Poll::Ready(());
+            }
+            self.clock.as_mut().reset(deadline);
+        }
+    }
+
+    /// What it is when the head did not come in time.
+    fn lateness(&self) -> Silence {
+        match &self.recipe.passage {
+            Some(passage) if !passage.is_closed() => Silence::CutShort,
+            Some(_) | None => Silence::TooSlow,
         }
     }
 
@@ -265,12 +303,24 @@ impl Cargo {
     }
 
     fn silence(&self, error: &ClientError) -> Silence {
+        if let Some(reached) = self.recipe.passage.as_deref().and_then(Passage::halted) {
+            return Silence::Halted(reached);
+        }
         match &self.admitted {
             Some(Admitted::Held(hold)) if hold.was_refused_by_journal() => Silence::NotJournaled,
-            Some(Admitted::Held(hold)) if hold.has_left() => Silence::Broke,
-            Some(Admitted::Free(_)) | None if !error.is_connect() => Silence::Broke,
+            Some(Admitted::Held(hold)) if hold.has_left() => self.breach(),
+            Some(Admitted::Free(_)) | None if !error.is_connect() => self.breach(),
             _ if is_barred(error) => Silence::Barred,
             _ => Silence::NotConnected,
+        }
+    }
+
+    /// What it is when the connection breaks before the head of the answer.
+    fn breach(&self) -> Silence {
+        if self.lateness() == Silence::CutShort {
+            Silence::CutShort
+        } else {
+            Silence::Broke
         }
     }
 

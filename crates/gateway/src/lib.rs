@@ -19,6 +19,7 @@ pub mod metrics;
 mod patience;
 mod phase;
 mod serve;
+mod upload;
 mod upstream;
 
 pub use carrier::ProbeCarrier;

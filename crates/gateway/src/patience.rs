@@ -1,17 +1,54 @@
-//! A caller's connection that gives up when nothing of what is written to it is read.
+//! A caller's connection that gives up when nothing of what is written to it is read, and that does
+//! not hang up on one who still sends.
 //!
 //! While a caller reads nothing, the server does not ask the answer for more, so no other timer
 //! is looked at: without this one a stalled caller would hold its money and its provider's
 //! connection for ever.
+//!
+//! A caller who is refused before all of its request has come mostly reads the answer only when it
+//! has sent everything. A connection that is closed over unread bytes is reset, and the answer may
+//! be lost with it: so what still comes is taken and thrown away for a while.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+/// How long a caller who still sends may pause before it is hung up on.
+const LINGER_IDLE: Duration = Duration::from_secs(1);
+
+/// How long what it sends is taken altogether.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Bytes that are thrown away at once.
+const LINGER_BYTES: usize = 16 << 10;
+
+/// Whether a request on a connection may have been answered before all of it had come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    /// Notes how it is with the request that is answered now.
+    pub(crate) fn note(&self, may_be: Remains) {
+        let may_be = may_be == Remains::Possible;
+        self.0.store(may_be, Ordering::Relaxed);
+    }
+}
+
+/// Whether something of a request may still come after its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remains {
+    /// All of it was read.
+    None,
+    /// Nobody has looked.
+    Possible,
+}
 
 /// A connection with a bound on how long a write may wait.
 #[derive(Debug)]
@@ -20,14 +57,39 @@ pub(crate) struct Patient {
     patience: Duration,
     /// Runs while a write waits.
     timer: Option<Pin<Box<Sleep>>>,
+    unread: Unread,
+    /// Until when what still comes is thrown away, once the last was said.
+    lingers_until: Option<Instant>,
 }
 
 impl Patient {
-    pub(crate) const fn new(stream: TcpStream, patience: Duration) -> Self {
+    pub(crate) const fn new(stream: TcpStream, patience: Duration, unread: Unread) -> Self {
         Self {
             stream,
             patience,
             timer: None,
+            unread,
+            lingers_until: None,
+        }
+    }
+
+    /// Throws away what still comes, until the caller is done, or pauses, or has had its time.
+    fn poll_linger(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scrap = [0; LINGER_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut scrap);
+            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER_IDLE)));
+            if read.is_pending() {
+                return timer.as_mut().poll(cx);
+            }
+            let now = Instant::now();
+            if buffer.filled().is_empty() || now >= until {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset((now + LINGER_IDLE).min(until));
         }
     }
 
@@ -89,6 +151,17 @@ impl AsyncWrite for Patient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let until = if let Some(until) = self.lingers_until {
+            until
+        } else {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.timer = None;
+            let until = Instant::now() + LINGER;
+            *self.lingers_until.insert(until)
+        };
+        if self.unread.0.load(Ordering::Relaxed) {
+            ready!(self.poll_linger(until, cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -19,7 +19,8 @@ use crate::connector::Connector;
 use crate::drain::Drains;
 use crate::exchange::{Gateway, exchange};
 use crate::metrics::Metrics;
-use crate::patience::Patient;
+use crate::patience::{Patient, Unread};
+use crate::upload::spool::Spool;
 use crate::upstream::Upstream;
 
 /// Bytes that a connection buffers of what it reads.
@@ -49,11 +50,13 @@ pub fn serve(
     let (drains, drainer) = Drains::new(&config, &metrics);
     let upstream = Upstream::new(&config, connector);
     let mut draining = tokio::spawn(drainer.run(Arc::clone(&app)));
+    let spool = Spool::new(&config);
     let gateway = Arc::new(Gateway {
         app,
         config,
         upstream,
         drains,
+        spool,
         metrics,
     });
     let (stop, stopped) = watch::channel(false);
@@ -133,11 +136,13 @@ fn connect(
         tracing::debug!(%error, "a caller's connection cannot be set up");
         return;
     }
-    let stream = Patient::new(stream, Duration::from_secs(gateway.config.write_seconds));
+    let unread = Unread::default();
+    let patience = Duration::from_secs(gateway.config.write_seconds);
+    let stream = Patient::new(stream, patience, unread.clone());
     let serving = Arc::clone(gateway);
     let service = service_fn(move |request| {
-        let gateway = Arc::clone(&serving);
-        async move { Ok::<_, std::convert::Infallible>(exchange(gateway, request).await) }
+        let (gateway, unread) = (Arc::clone(&serving), unread.clone());
+        async move { Ok::<_, std::convert::Infallible>(exchange(gateway, request, &unread).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use tollgate_providers::EditedBody;
 
 use crate::config::GatewayConfig;
 use crate::connector::{Connector, Punctual};
+use crate::upload::{BrokenOff, Upload};
 
 /// Bytes that a connection buffers of what a provider says; a head must fit.
 const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -35,6 +36,19 @@ pub(crate) struct Departure {
     dispatch: Option<Arc<Dispatch>>,
     pieces: VecDeque<Bytes>,
     bytes: u64,
+    /// A form, which then is all of the body.
+    upload: Option<Box<Upload>>,
+}
+
+/// Why a request's body does not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotSent {
+    /// The call may not leave.
+    #[error(transparent)]
+    Dispatch(#[from] DispatchError),
+    /// The caller's upload broke off.
+    #[error(transparent)]
+    BrokenOff(#[from] BrokenOff),
 }
 
 impl Upstream {
@@ -62,23 +76,39 @@ impl Departure {
             dispatch,
             pieces: body.into_pieces().into(),
             bytes,
+            upload: None,
+        }
+    }
+
+    /// The form of a call that is journaled when it leaves.
+    pub(crate) fn of_upload(upload: Upload, dispatch: Option<Arc<Dispatch>>) -> Self {
+        Self {
+            dispatch,
+            pieces: VecDeque::new(),
+            bytes: upload.left(),
+            upload: Some(Box::new(upload)),
         }
     }
 }
 
 impl Body for Departure {
     type Data = Bytes;
-    type Error = DispatchError;
+    type Error = NotSent;
 
     fn poll_frame(
         self: Pin<&mut Self>,
-        _cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, DispatchError>>> {
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NotSent>>> {
         let this = self.get_mut();
         if let Some(dispatch) = this.dispatch.take()
             && let Err(refused) = dispatch.leave()
         {
-            return Poll::Ready(Some(Err(refused)));
+            return Poll::Ready(Some(Err(refused.into())));
+        }
+        if let Some(upload) = &mut this.upload {
+            let piece = ready!(upload.poll_piece(cx));
+            this.bytes = upload.left();
+            return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece?))));
         }
         let piece = this.pieces.pop_front();
         if let Some(piece) = &piece {
@@ -90,7 +120,7 @@ impl Body for Departure {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.dispatch.is_none() && self.pieces.is_empty()
+        self.dispatch.is_none() && self.pieces.is_empty() && self.bytes == 0
     }
 
     fn size_hint(&self) -> SizeHint {

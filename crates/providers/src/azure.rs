@@ -257,7 +257,7 @@ fn uri(call: &PrepareCall<'_>, version: Option<&str>) -> Result<Uri, PrepareErro
         }
         return call.endpoint.uri(path).or(Err(PrepareError::Unbuildable));
     };
-    if call.operation.has_body() {
+    if call.operation.names_model() {
         path.push_str("/deployments/");
         operation::push_encoded(&mut path, call.model.ok_or(PrepareError::NoModel)?);
     }

@@ -33,7 +33,11 @@ impl Forwarded {
                 }
             }
         }
-        if call.operation.has_body() {
+        if call.operation.takes_form() {
+            // It says what stands between the parts, and there is exactly one.
+            let kind = call.headers.get(CONTENT_TYPE);
+            headers.extend(kind.map(|kind| (CONTENT_TYPE, kind.clone())));
+        } else if call.operation.has_body() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         // Usage can only be read from what is not compressed.

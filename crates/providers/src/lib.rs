@@ -27,6 +27,7 @@ mod failure;
 mod forwarding;
 mod json;
 mod meter;
+mod multipart;
 mod openai;
 mod operation;
 mod probe;
@@ -43,12 +44,13 @@ pub use edit::EditedBody;
 pub use face::Face;
 pub use failure::{Billed, Failure, FailureKind};
 pub use meter::{AnswerShape, End, InvalidUsage, Meter, MeterPlan, Observed, UsageChunk};
+pub use multipart::{Boundary, Form, Scanner};
 pub use operation::{Matched, Operation};
 pub use provider::{
     ConfigMistake, Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence,
     ProbeCall, Provider,
 };
-pub use request::{Bounds, RequestError, RequestFacts};
+pub use request::{Bounds, RequestError, RequestFacts, Seen};
 pub use translate::{Reply, Terms, Translated, Translation, Untold, Untranslatable};
 pub use url::{Endpoint, Loopback, Network, NetworkError, UrlError, UrlPolicy};
 

@@ -31,6 +31,11 @@ pub(crate) const OPERATIONS: &[Operation] = &[
     Operation::Embeddings,
     Operation::ListModels,
     Operation::GetModel,
+    Operation::Transcriptions,
+    Operation::Translations,
+    Operation::ImageEdits,
+    Operation::ImageVariations,
+    Operation::CreateFile,
 ];
 
 /// The key of an account.
@@ -238,6 +243,10 @@ fn body(call: &PrepareCall<'_>, manners: Manners) -> (EditedBody, UsageChunk) {
     let Some((body, facts)) = call.body else {
         return (EditedBody::empty(), UsageChunk::Keep);
     };
+    if facts.is_form() {
+        // It passes beside, with no edit but the model's name.
+        return (EditedBody::empty(), UsageChunk::Keep);
+    }
     let mut edits = Edits::of(facts);
     if let Some(model) = call.model.filter(|_| manners.model == ModelPlace::Body) {
         edits.model(facts, model);

@@ -35,13 +35,26 @@ pub enum Operation {
     Invoke,
     /// The same as a stream.
     InvokeStream,
+    /// Speech written down in its own language.
+    Transcriptions,
+    /// Speech written down in English.
+    Translations,
+    /// A picture changed.
+    ImageEdits,
+    /// A picture made anew in the manner of another.
+    ImageVariations,
+    /// A file kept at the provider.
+    CreateFile,
 }
 
 /// What a deployment of Azure's can be asked for; one whose tail ends another's stands after it.
-const DEPLOYED: [Operation; 3] = [
+const DEPLOYED: [Operation; 6] = [
     Operation::ChatCompletions,
     Operation::Completions,
     Operation::Embeddings,
+    Operation::Transcriptions,
+    Operation::Translations,
+    Operation::ImageEdits,
 ];
 
 /// What one of Bedrock's models can be asked for.
@@ -95,9 +108,9 @@ impl Operation {
             return Self::at(Face::AzureV1, method, tail);
         }
         let Some(tail) = tail.strip_prefix("deployments/") else {
-            // Only models are listed outside a deployment.
+            // Models are listed and files are kept outside a deployment.
             return Self::at(Face::AzureDeployments, method, tail)
-                .filter(|matched| !matched.operation.has_body());
+                .filter(|matched| !matched.operation.names_model());
         };
         Self::of_a_path(Face::AzureDeployments, &DEPLOYED, method, tail)
     }
@@ -130,6 +143,7 @@ impl Operation {
             (&Method::POST, "embeddings") if speaks_openai => (Self::Embeddings, None),
             (&Method::POST, "messages") if !speaks_openai => (Self::Messages, None),
             (&Method::POST, "messages/count_tokens") if !speaks_openai => (Self::CountTokens, None),
+            (&Method::POST, _) if speaks_openai => (Self::of_form(tail)?, None),
             (&Method::GET, "models") => (Self::ListModels, None),
             (&Method::GET, _) => {
                 let model = model_id(tail.strip_prefix("models/")?)?;
@@ -144,6 +158,49 @@ impl Operation {
         })
     }
 
+    /// The operation behind a path to which forms of several parts are sent.
+    fn of_form(tail: &str) -> Option<Self> {
+        const FORMS: [Operation; 5] = [
+            Operation::Transcriptions,
+            Operation::Translations,
+            Operation::ImageEdits,
+            Operation::ImageVariations,
+            Operation::CreateFile,
+        ];
+        FORMS
+            .into_iter()
+            .find(|form| form.tail().strip_prefix('/') == Some(tail))
+    }
+
+    /// Whether the request's body is a form of several parts, which passes without being kept in
+    /// memory.
+    pub const fn takes_form(self) -> bool {
+        matches!(
+            self,
+            Self::Transcriptions
+                | Self::Translations
+                | Self::ImageEdits
+                | Self::ImageVariations
+                | Self::CreateFile
+        )
+    }
+
+    /// Whether what is sent is a recording.
+    pub const fn is_about_sound(self) -> bool {
+        matches!(self, Self::Transcriptions | Self::Translations)
+    }
+
+    /// Whether a form may go on to the provider while it comes, before all of it was seen: where
+    /// its fields decide nothing, or the model alone.
+    pub const fn may_flow(self) -> bool {
+        self.is_about_sound() || matches!(self, Self::CreateFile)
+    }
+
+    /// Whether a request has to say for which model it is.
+    pub const fn names_model(self) -> bool {
+        self.has_body() && !matches!(self, Self::CreateFile)
+    }
+
     /// Whether providers charge for it, so that it needs a hold and leaves a row.
     pub const fn is_billed(self) -> bool {
         matches!(
@@ -156,12 +213,20 @@ impl Operation {
                 | Self::ConverseStream
                 | Self::Invoke
                 | Self::InvokeStream
+                | Self::Transcriptions
+                | Self::Translations
+                | Self::ImageEdits
+                | Self::ImageVariations
         )
     }
 
     /// Whether the answer has output of its own, so that there is something to bound.
     pub const fn has_output(self) -> bool {
-        self.may_stream() || matches!(self, Self::Converse | Self::Invoke)
+        self.may_stream()
+            || matches!(
+                self,
+                Self::Converse | Self::Invoke | Self::Translations | Self::ImageVariations
+            )
     }
 
     /// Whether the answer is a stream whatever the request's body says.
@@ -178,10 +243,12 @@ impl Operation {
                 | Self::Messages
                 | Self::ConverseStream
                 | Self::InvokeStream
+                | Self::Transcriptions
+                | Self::ImageEdits
         )
     }
 
-    /// Whether the request carries a JSON body.
+    /// Whether the request carries a body.
     pub const fn has_body(self) -> bool {
         !matches!(self, Self::ListModels | Self::GetModel)
     }
@@ -201,6 +268,11 @@ impl Operation {
             Self::ConverseStream => "converse_stream",
             Self::Invoke => "invoke",
             Self::InvokeStream => "invoke_stream",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+            Self::ImageEdits => "image_edits",
+            Self::ImageVariations => "image_variations",
+            Self::CreateFile => "create_file",
         }
     }
 
@@ -228,6 +300,11 @@ impl Operation {
             Self::ConverseStream => "/converse-stream",
             Self::Invoke => "/invoke",
             Self::InvokeStream => "/invoke-with-response-stream",
+            Self::Transcriptions => "/audio/transcriptions",
+            Self::Translations => "/audio/translations",
+            Self::ImageEdits => "/images/edits",
+            Self::ImageVariations => "/images/variations",
+            Self::CreateFile => "/files",
         }
     }
 }

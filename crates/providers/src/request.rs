@@ -5,6 +5,7 @@
 //! matters and stands there twice is refused; a name in other letters (`Model`) is not ours.
 
 mod bedrock;
+mod form;
 mod hold;
 mod parts;
 mod places;
@@ -16,9 +17,11 @@ use tollgate_core::tokens::TOKENS_MAX;
 
 use crate::json::{Raw, skip_space};
 use crate::operation::Operation;
+use form::FormFacts;
 use parts::Parts;
 use places::{null_span, opening, usage_option};
 
+pub use form::Seen;
 pub use hold::Bounds;
 pub(crate) use hold::TEMPLATE_TOKENS;
 pub(crate) use places::{Opening, Places, UsageOption};
@@ -35,6 +38,9 @@ pub enum RequestError {
     /// The body is not a JSON object.
     #[error("the request body is not a valid JSON object: {0}")]
     Malformed(String),
+    /// The body is not a form of several parts that every reader reads in the same way.
+    #[error("the request body cannot be read as a form: {0}")]
+    Form(&'static str),
     /// A member that decides about the call stands there more than once.
     #[error("`{0}` stands in the request body more than once; send it once")]
     Duplicate(&'static str),
@@ -60,6 +66,7 @@ impl RequestError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Malformed(_) => "invalid_json",
+            Self::Form(_) => "invalid_form",
             Self::Duplicate(_) => "duplicate_parameter",
             Self::Missing(_) => "missing_parameter",
             Self::Wrong { .. } | Self::Unbookable(_) => "invalid_parameter",
@@ -70,7 +77,7 @@ impl RequestError {
     #[must_use]
     pub const fn param(&self) -> Option<&'static str> {
         match self {
-            Self::Malformed(_) => None,
+            Self::Malformed(_) | Self::Form(_) => None,
             Self::Duplicate(param)
             | Self::Missing(param)
             | Self::Unbookable(param)
@@ -93,6 +100,8 @@ pub struct RequestFacts {
     /// Whether it asks for no kind of service that costs more than usual.
     standard_priced: bool,
     pub(crate) places: Places,
+    /// What is known beside, where the body is a form of several parts.
+    form: Option<FormFacts>,
 }
 
 /// The members that matter. Duplicates are an error of the deserializer.
@@ -157,6 +166,7 @@ impl RequestFacts {
             standard_priced: is_standard_priced(&members)
                 && more.is_none_or(|more| more.standard_priced),
             places,
+            form: None,
         })
     }
 
@@ -192,6 +202,11 @@ impl RequestFacts {
         self.output_maximum
     }
 }
+
+const WRONG_MODEL: RequestError = RequestError::Wrong {
+    param: "model",
+    expected: "a text of 1 to 400 bytes without control characters",
+};
 
 fn malformed(reason: &str) -> RequestError {
     RequestError::Malformed(reason.to_owned())
@@ -239,10 +254,6 @@ fn known(name: &str) -> Option<&'static str> {
 }
 
 fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
-    const WRONG: RequestError = RequestError::Wrong {
-        param: "model",
-        expected: "a text of 1 to 400 bytes without control characters",
-    };
     let Some(text) = raw.present() else {
         return Ok(None);
     };
@@ -251,14 +262,19 @@ fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
     let name = if let Ok(name) = serde_json::from_str::<&str>(text) {
         name
     } else {
-        owned = serde_json::from_str(text).or(Err(WRONG))?;
+        owned = serde_json::from_str(text).or(Err(WRONG_MODEL))?;
         &owned
     };
+    named(name).map(Some)
+}
+
+/// A model's name, of any form of body.
+fn named(name: &str) -> Result<Arc<str>, RequestError> {
     let fits = !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control);
     if fits {
-        Ok(Some(name.into()))
+        Ok(name.into())
     } else {
-        Err(WRONG)
+        Err(WRONG_MODEL)
     }
 }
 

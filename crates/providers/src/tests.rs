@@ -1,6 +1,7 @@
 //! What goes out to each provider, and what is read of its answers: one folder a case under
 //! `golden/`, and the rules that no case shows.
 
+mod forms;
 pub(crate) mod golden;
 mod splits;
 mod urls;

@@ -13,8 +13,8 @@
 //!   or not the client stays to read it. A request that gets an error is not billed and has no line.
 //!
 //! Its own paths script it at run time: `POST /__faults` merges a JSON object into the [`Faults`], `GET /__faults`,
-//! `GET /__journal` (the newest [`LINES_KEPT`] lines), `GET /__requests` (how often the list of
-//! models was asked for), `POST /__reset` (the faults of the start, no lines in memory).
+//! `GET /__journal` (the newest [`LINES_KEPT`] lines), `GET /__forms` (what arrived of forms of several parts),
+//! `GET /__requests` (how often the list of models was asked for), `POST /__reset` (the faults of the start, no lines in memory).
 
 mod answer;
 mod anthropic;
@@ -25,6 +25,7 @@ mod command;
 mod exchange;
 mod face;
 mod faults;
+mod forms;
 mod journal;
 mod models;
 mod openai;

@@ -63,9 +63,12 @@ impl Running {
         let metrics = Arc::new(Metrics::default());
         let telemetry = Telemetry::new(&metrics);
         let admin = Admin::serve(Arc::clone(&app), telemetry, listeners.admin)?;
+        let mut config = settings.gateway.clone();
+        let spool = || settings.folder.join("spool");
+        config.spool_dir.get_or_insert_with(spool);
         let gateway = tollgate_gateway::serve(
             Arc::clone(&app),
-            settings.gateway.clone(),
+            config,
             &Connector::new(settings.providers.policy()),
             metrics,
             listeners.gateway,

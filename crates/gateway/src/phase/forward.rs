@@ -1,10 +1,13 @@
 //! Phase five: the request goes to the provider, and the head of its answer comes back.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 
 use http::response::Parts;
 use http::{Request, StatusCode};
+use hyper_util::client::legacy::ResponseFuture;
 use tollgate_app::health::Sign;
+use tollgate_app::metering::Dispatch;
 use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts, UsageChunk};
 
 use crate::error::Refused;
@@ -13,6 +16,7 @@ use crate::flight::{Cargo, Flight, Recipe, Silence};
 use crate::phase::admit::Admitted;
 use crate::phase::resolve::Route;
 use crate::phase::settle::Outcome;
+use crate::upload::{Passage, Upload};
 use crate::upstream::Departure;
 
 /// A call whose provider has begun to answer.
@@ -25,7 +29,7 @@ pub(crate) struct Landed {
 
 pub(crate) async fn forward(
     gateway: &Gateway,
-    route: Route,
+    mut route: Route,
     admitted: Admitted,
     outbound: Outbound,
 ) -> Result<Landed, Refused> {
@@ -40,22 +44,18 @@ pub(crate) async fn forward(
         operation: route.operation,
         plan: MeterPlan {
             // A translation writes the caller's own usage, and needs the provider's for it.
-            usage_chunk: match route.crossing {
-                Some(_) => UsageChunk::Keep,
-                None => outbound.usage_chunk,
-            },
+            usage_chunk: (route.crossing.as_ref())
+                .map_or(outbound.usage_chunk, |_| UsageChunk::Keep),
             bounds: facts.map_or(Bounds::NONE, |facts| {
                 facts.bounds(config, route.prices.as_deref())
             }),
         },
         input_bound: facts.map_or(0, RequestFacts::input_bound),
         on_disconnect: config.on_disconnect.unwrap_or_default(),
+        passage: route.upload.as_ref().map(Upload::passage),
     };
-    let mut request = Request::new(Departure::new(outbound.body, dispatch));
-    *request.method_mut() = outbound.method;
-    *request.uri_mut() = outbound.uri;
-    *request.headers_mut() = outbound.headers;
-    let answer = gateway.upstream.send(request);
+    let passage = recipe.passage.clone();
+    let answer = depart(gateway, outbound, route.upload.take(), dispatch);
     let cargo = Cargo::new(admitted, answer, recipe, &gateway.config);
     let mut flight = Flight::new(cargo, gateway.drains.clone());
     let head = poll_fn(|cx| match flight.cargo() {
@@ -74,14 +74,36 @@ pub(crate) async fn forward(
             })
         }
         Err(silence) => {
-            if silence != Silence::NotJournaled {
+            if !matches!(silence, Silence::NotJournaled | Silence::Halted(_)) {
                 route.integration.note(Sign::Failed);
             }
-            let refused = silent(silence, gateway);
+            let fault = passage.as_deref().and_then(Passage::fault);
+            let refused = fault.map_or_else(
+                || silent(silence, gateway),
+                |fault| fault.refused(&gateway.config),
+            );
             flight.land(|cargo| cargo.settle(Outcome::of_silence(silence)));
             Err(refused)
         }
     }
+}
+
+/// Sends the request: its body as it was prepared, or the form that comes for it.
+fn depart(
+    gateway: &Gateway,
+    outbound: Outbound,
+    upload: Option<Upload>,
+    dispatch: Option<Arc<Dispatch>>,
+) -> ResponseFuture {
+    let departure = match upload {
+        Some(upload) => Departure::of_upload(upload, dispatch),
+        None => Departure::new(outbound.body, dispatch),
+    };
+    let mut request = Request::new(departure);
+    *request.method_mut() = outbound.method;
+    *request.uri_mut() = outbound.uri;
+    *request.headers_mut() = outbound.headers;
+    gateway.upstream.send(request)
 }
 
 /// What a caller is told whose provider does not answer.
@@ -110,6 +132,13 @@ pub(crate) fn silent(silence: Silence, gateway: &Gateway) -> Refused {
                 .to_owned(),
         )
         .never_again(),
+        Silence::CutShort | Silence::Halted(_) => Refused::new(
+            StatusCode::BAD_GATEWAY,
+            "upstream_broken",
+            "the connection to the provider broke before all of the request had gone out; nothing \
+             is charged"
+                .to_owned(),
+        ),
         Silence::TooSlow => Refused::new(
             StatusCode::GATEWAY_TIMEOUT,
             "upstream_timeout",

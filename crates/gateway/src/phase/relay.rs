@@ -282,7 +282,12 @@ impl Relay {
         self.land(Some(Cut::Broken));
         let (code, message) = match silence {
             Silence::TooSlow => ("upstream_timeout", "the provider paused for too long"),
-            Silence::NotConnected | Silence::Barred | Silence::NotJournaled | Silence::Broke => (
+            Silence::NotConnected
+            | Silence::Barred
+            | Silence::NotJournaled
+            | Silence::Broke
+            | Silence::Halted(_)
+            | Silence::CutShort => (
                 "upstream_broken",
                 "the provider's answer broke off before its end",
             ),

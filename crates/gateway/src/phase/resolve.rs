@@ -21,6 +21,7 @@ use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::gathered::Gathered;
 use crate::phase::identify::Caller;
+use crate::upload::{ModelNamed, Upload, receive};
 
 /// The most characters that a model's name may have.
 const MODEL_CHARS_MAX: usize = 100;
@@ -47,6 +48,8 @@ pub(crate) struct Route {
     /// The model's prices, if it has any.
     pub(crate) prices: Option<Arc<ModelPrices>>,
     pub(crate) body: Option<(Bytes, RequestFacts)>,
+    /// The form, of an operation that takes one; then the body is empty.
+    pub(crate) upload: Option<Upload>,
     pub(crate) head: Parts,
     /// The way back of an answer whose caller speaks another dialect.
     pub(crate) crossing: Option<Crossing>,
@@ -73,6 +76,7 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
         let message = format!("there is no {} {path} here", head.method);
         Refused::new(StatusCode::NOT_FOUND, "unknown_path", message)
     })?;
+    desk.sends_form = matched.operation.takes_form();
     Ok(Aim {
         operation: matched.operation,
         face: matched.face,
@@ -97,7 +101,7 @@ pub(crate) async fn resolve(
     mut aim: Aim,
     body: Incoming,
 ) -> Result<Route, Refused> {
-    let mut body = read_body(gateway, &aim, &head, body).await?;
+    let (mut body, mut upload) = receive_body(gateway, &aim, &head, body).await?;
     // Where the path names the model, the provider does not look for it in the body.
     let in_body = || {
         let facts = body.as_ref().map(|(_, facts)| facts);
@@ -115,6 +119,9 @@ pub(crate) async fn resolve(
     let provider = registry::find(snapshot.record.provider_type)
         .ok_or_else(|| not_served(&snapshot, aim.operation))?;
     let model = rest.map(|rest| provider_model(rest, body.as_ref(), &snapshot));
+    // Where the path names it, the form's own is not looked at.
+    let form = upload.as_mut().filter(|_| aim.model.is_none());
+    name_model(form, body.as_ref(), model.as_deref());
     let booked = model
         .as_ref()
         .map(|model| booked_model(provider, model))
@@ -140,6 +147,7 @@ pub(crate) async fn resolve(
         booked,
         prices,
         body,
+        upload,
         head,
         crossing,
     })
@@ -164,6 +172,56 @@ fn cross(
     aim.face = crossed.translated.face;
     *body = Some((crossed.translated.body, crossed.facts));
     Ok(crossed.crossing)
+}
+
+/// The body and what it says; of a form only what it says, and the form on its way.
+async fn receive_body(
+    gateway: &Gateway,
+    aim: &Aim,
+    head: &Parts,
+    body: Incoming,
+) -> Result<(Option<(Bytes, RequestFacts)>, Option<Upload>), Refused> {
+    if !aim.operation.takes_form() {
+        return Ok((read_body(gateway, aim, head, body).await?, None));
+    }
+    let (facts, upload) = read_form(gateway, aim, head, body).await?;
+    Ok((Some((Bytes::new(), facts)), Some(upload)))
+}
+
+/// What is needed of a form to decide on its call, and the form on its way.
+async fn read_form(
+    gateway: &Gateway,
+    aim: &Aim,
+    head: &Parts,
+    body: Incoming,
+) -> Result<(RequestFacts, Upload), Refused> {
+    let named = if aim.model.is_none() && aim.operation.names_model() {
+        ModelNamed::InForm
+    } else {
+        ModelNamed::Elsewhere
+    };
+    let (facts, upload) = receive(gateway, (aim.operation, named), head, body).await?;
+    let facts = facts.or_usual_model();
+    if named == ModelNamed::InForm {
+        facts
+            .required_model()
+            .map_err(|error| Refused::request(&error))?;
+    }
+    Ok((facts, upload))
+}
+
+/// Has a form name the model as the provider knows it, where it names one.
+fn name_model(
+    upload: Option<&mut Upload>,
+    body: Option<&(Bytes, RequestFacts)>,
+    model: Option<&str>,
+) {
+    let Some((upload, (_, facts))) = upload.zip(body) else {
+        return;
+    };
+    if let Some((place, with)) = model.and_then(|model| facts.model_edit(model)) {
+        upload.replace(place, with);
+    }
 }
 
 /// The body and what it says, of a request that has one.

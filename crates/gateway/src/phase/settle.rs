@@ -7,6 +7,7 @@ use tollgate_providers::{Billed, Failure, Observed};
 
 use crate::flight::Silence;
 use crate::phase::admit::Admitted;
+use crate::upload::Reached;
 
 /// Why an answer was not read to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +45,8 @@ pub(crate) enum Outcome {
     NotSent,
     /// It was sent, and nothing is known of it.
     Unknown(&'static str),
+    /// Not all of it was sent, so that no provider has done anything for it.
+    Unfinished(&'static str),
 }
 
 impl Outcome {
@@ -53,6 +56,9 @@ impl Outcome {
             Silence::NotConnected | Silence::Barred | Silence::NotJournaled => Self::NotSent,
             Silence::Broke => Self::Unknown("upstream_broken"),
             Silence::TooSlow => Self::Unknown("upstream_timeout"),
+            Silence::Halted(Reached::Whole) => Self::Unknown("upload_incomplete"),
+            Silence::Halted(Reached::Part) => Self::Unfinished("upload_incomplete"),
+            Silence::CutShort => Self::Unfinished("upstream_broken"),
         }
     }
 }
@@ -83,6 +89,11 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
         Outcome::Unknown(code) => Ending {
             error_code: Some(code.into()),
             ..Ending::default()
+        },
+        Outcome::Unfinished(code) => Ending {
+            usage: Some((TokenUsage::NONE, UsageSource::Counted)),
+            error_code: Some(code.into()),
+            error_message: None,
         },
     };
     Some(hold.settle(ending))

@@ -10,10 +10,10 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::counting::{tokens_named, value_tokens};
+use super::counting::{text_tokens, tokens_named, value_tokens};
 use super::usage::{self, Output};
 use super::{Fate, Observed};
-use crate::json::{Raw, values_named};
+use crate::json::{Raw, skip_space, values_named};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -24,7 +24,11 @@ struct Needles {
     finish: Finder<'static>,
     delta: Finder<'static>,
     text: Finder<'static>,
+    kind: Finder<'static>,
 }
+
+/// How the events are called that end the streamed answer to a form.
+const LAST_EVENTS: [&[u8]; 2] = [b"\"transcript.text.done\"", b"\"image_edit.completed\""];
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     usage: Finder::new(b"\"usage\""),
@@ -32,6 +36,7 @@ static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     finish: Finder::new(b"\"finish_reason\""),
     delta: Finder::new(b"\"delta\""),
     text: Finder::new(b"\"text\""),
+    kind: Finder::new(b"\"type\""),
 });
 
 /// Reads a stream's events, or a whole answer.
@@ -80,6 +85,11 @@ impl Reader {
         observed.count(tokens_named(data, pieces));
         observed.finish_seen |=
             values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
+        if self.operation.takes_form() {
+            let kinds = values_named(data, &NEEDLES.kind);
+            let is_last = |kind: &[u8]| LAST_EVENTS.iter().any(|last| kind.starts_with(last));
+            observed.complete |= kinds.into_iter().any(is_last);
+        }
         let has_usage = values_named(data, &NEEDLES.usage).any(|value| value.starts_with(b"{"));
         let seeks_model = observed.model.is_none() && self.looks > 0;
         if !has_usage && !seeks_model && !event.mentions(&NEEDLES.error) {
@@ -100,6 +110,12 @@ impl Reader {
 
     /// Reads an answer that is no stream.
     pub(super) fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
+        if self.operation.is_about_sound() && !skip_space(body).starts_with(b"{") {
+            // Speech is written down as plain text or subtitles, too, without a word of usage.
+            observed.complete = true;
+            observed.count(text_tokens(body));
+            return;
+        }
         let Some(answer) = parse(body) else {
             observed.unreadable = true;
             return;
@@ -111,6 +127,9 @@ impl Reader {
             values_named(choices, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
         if observed.usage.is_none() {
             observed.count(value_tokens(choices));
+            if self.operation.is_about_sound() {
+                observed.count(tokens_named(body, &NEEDLES.text));
+            }
         }
     }
 
@@ -120,7 +139,12 @@ impl Reader {
         } else {
             Output::Nothing
         };
-        observed.report(usage::openai(answer.usage, output), bounds);
+        let reported = if self.operation.takes_form() {
+            usage::form(answer.usage)
+        } else {
+            usage::openai(answer.usage, output)
+        };
+        observed.report(reported, bounds);
         observed.error_seen |= answer.error.present().is_some();
         if observed.model.is_none() {
             observed.name_model(answer.model.present());

@@ -1,6 +1,7 @@
 //! What providers say was used, made into disjoint classes or refused.
 
 mod bedrock;
+mod form;
 
 use serde::Deserialize;
 use tollgate_core::TokenUsage;
@@ -10,6 +11,7 @@ use crate::json::Raw;
 use crate::request::Bounds;
 
 pub(super) use bedrock::{BedrockCounts, converse, invocation};
+pub(super) use form::form;
 
 /// Why a provider's usage is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,6 +50,9 @@ impl RequestFacts {
     /// byte of it does not tell (images, files, a provider's own words for tools).
     #[must_use]
     pub fn input_bound(&self) -> u64 {
+        if let Some(form) = &self.form {
+            return self.form_input(form);
+        }
         let bytes = u64::try_from(self.body_length).unwrap_or(u64::MAX);
         let tools = if self.parts.tools == Tools::None {
             0
@@ -86,6 +89,9 @@ impl RequestFacts {
     ) -> u64 {
         if !self.operation.has_output() {
             return 0;
+        }
+        if let Some(form) = &self.form {
+            return self.form_output(form, config, prices);
         }
         let most = prices
             .and_then(|prices| prices.output_tokens_max)
@@ -142,6 +148,9 @@ impl RequestFacts {
                 tokens_in: self.held_input(config),
                 tokens_out,
             };
+        }
+        if let Some(form) = &self.form {
+            return Self::form_bounds(form);
         }
         let tokens_in = match self.parts.tools {
             Tools::Provider => TOKENS_MAX,

@@ -27,10 +27,13 @@ const SECTIONS: [&str; 7] = [
 const BESIDE: [(&str, &str); 1] = [("gateway", "listen")];
 
 /// Settings of crates that mean nothing good when they are 0.
-const NOT_ZERO: [(&str, &str); 11] = [
+const NOT_ZERO: [(&str, &str); 14] = [
     ("gateway", "body_bytes_max"),
     ("gateway", "head_seconds"),
     ("gateway", "body_seconds"),
+    ("gateway", "upload_bytes_max"),
+    ("gateway", "upload_idle_seconds"),
+    ("gateway", "upload_seconds"),
     ("gateway", "write_seconds"),
     ("gateway", "connect_seconds"),
     ("gateway", "first_byte_seconds"),

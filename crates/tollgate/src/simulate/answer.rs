@@ -139,6 +139,8 @@ impl Refusal {
 pub(super) enum Answer {
     /// One JSON document.
     Whole(String),
+    /// A text that is no JSON.
+    Plain(String),
     /// One JSON document whose tokens stand in the head, too.
     Counted(String, Tokens),
     /// Server-sent events.
@@ -217,7 +219,7 @@ impl AnswerBody {
                 .filter(|after| *after < length)
         };
         let (bytes, mut lengths): (Bytes, _) = match answer {
-            Answer::Whole(text) | Answer::Counted(text, _) => {
+            Answer::Whole(text) | Answer::Plain(text) | Answer::Counted(text, _) => {
                 return match limit(faults.cut_after, text.len()) {
                     Some(0) => Self::framed(Bytes::new(), Vec::new(), Ending::Cut),
                     Some(bytes) => Self::framed(text.into(), vec![bytes], Ending::Cut),

@@ -24,6 +24,7 @@ use super::{
         invoke::{Generation, Invoke, InvokeStream},
     },
     face::{ANTHROPIC_VERSION, BEDROCK_LIST, Face, identify},
+    forms::{self, Picture, Recording},
     journal::Entry,
     models,
     openai::{self, chat::Chat, completions::Completion, embeddings::Embedding},
@@ -45,14 +46,7 @@ pub(super) async fn exchange(
     request: Request<Incoming>,
 ) -> io::Result<Response<AnswerBody>> {
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, MAX_BODY).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("the body is larger than {MAX_BODY} bytes"),
-        )),
-        Err(error) => return Err(io::Error::other(error)),
-    };
+    let body = take(&world, &head, body).await?;
     if head.uri.path().starts_with("/__") {
         return Ok(control(&world, &head, body));
     }
@@ -100,6 +94,21 @@ pub(super) async fn exchange(
     Ok(response)
 }
 
+/// The body of a request, or the digest of a form.
+async fn take(world: &World, head: &Parts, body: Incoming) -> io::Result<Result<Bytes, Refusal>> {
+    if forms::takes_form(head) {
+        return forms::receive(world, head, body).await;
+    }
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(Ok(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Err(Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is larger than {MAX_BODY} bytes"),
+        ))),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
 /// A request with all that bears on its answer but the body.
 struct Inquiry<'r> {
     world: &'r World,
@@ -141,6 +150,16 @@ impl Inquiry<'_> {
             }
             (&Method::POST, "/v1/embeddings") => {
                 self.billed::<Embedding<'_>>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/audio/transcriptions" | "/v1/audio/translations") => {
+                self.billed::<Recording>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/images/edits" | "/v1/images/variations") => {
+                self.billed::<Picture>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/files") => {
+                let form: forms::Digest = read(body)?;
+                self.free(|| form.kept(self.stamp))
             }
             (&Method::POST, "/v1/messages") => {
                 versioned(self.head)?;
@@ -283,13 +302,14 @@ fn read<'a, C: Deserialize<'a>>(body: &'a Bytes) -> Result<C, Refusal> {
 
 fn answered(answer: Answer, faults: &Faults) -> Response<AnswerBody> {
     let (kind, length) = match &answer {
+        Answer::Plain(text) => ("text/plain; charset=utf-8", Some(text.len())),
         Answer::Whole(text) | Answer::Counted(text, _) => ("application/json", Some(text.len())),
         Answer::Events(_) => ("text/event-stream; charset=utf-8", None),
         Answer::Frames(_) => ("application/vnd.amazon.eventstream", None),
     };
     let counted = match &answer {
         Answer::Counted(_, tokens) => Some(*tokens),
-        Answer::Whole(_) | Answer::Events(_) | Answer::Frames(_) => None,
+        Answer::Whole(_) | Answer::Plain(_) | Answer::Events(_) | Answer::Frames(_) => None,
     };
     let mut response = Response::new(AnswerBody::new(answer, faults));
     let headers = response.headers_mut();
@@ -362,6 +382,7 @@ fn control(world: &World, head: &Parts, body: Result<Bytes, Refusal>) -> Respons
             StatusCode::OK,
             format!("[{}]", world.journal.lines().join(",")),
         ),
+        (&Method::GET, "/__forms") => json(StatusCode::OK, world.forms.list()),
         (&Method::GET, "/__requests") => json(StatusCode::OK, world.requests()),
         (&Method::POST, "/__reset") => {
             world.reset();

@@ -9,6 +9,7 @@ use super::{
     answer::{Stamp, Terms, Wire},
     clock,
     faults::{ErrorSequence, Faults},
+    forms::Forms,
     journal::Journal,
 };
 
@@ -19,6 +20,7 @@ const BAD_KEY_PREFIX: &str = "bad-key";
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) journal: Journal,
+    pub(super) forms: Forms,
     initial_faults: Faults,
     faults: RwLock<Faults>,
     billed_errors: ErrorSequence,
@@ -52,6 +54,7 @@ impl World {
         let id_prefix = format!("{:014x}", clock::now().time.as_microsecond());
         Self {
             journal,
+            forms: Forms::default(),
             initial_faults: faults,
             faults: RwLock::new(faults),
             billed_errors: ErrorSequence::default(),
@@ -80,6 +83,7 @@ impl World {
     pub(super) fn reset(&self) {
         self.set_faults(self.initial_faults);
         self.journal.forget();
+        self.forms.forget();
     }
 
     /// Whether the next request, billed or free, gets an error: each kind has its own sequence, so that probes do not shift calls.
