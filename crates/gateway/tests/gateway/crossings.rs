@@ -354,3 +354,30 @@ async fn a_caller_who_leaves_a_translated_stream_leaves_it_to_be_read_on() {
     );
     stage.strike().await;
 }
+
+#[tokio::test]
+async fn a_hard_cap_is_written_into_what_goes_out() {
+    let more = json!({ "region": "us-east-1", "hard_cap": true, "default_max_output_tokens": 7 });
+    let config = GatewayConfig::default();
+    let stage = Stage::with(CusProviderType::Bedrock, Limited::default(), more, config).await;
+    let answer = json!({
+        "output": { "message": { "role": "assistant", "content": [{ "text": "hello" }] } },
+        "stopReason": "max_tokens",
+        "usage": { "inputTokens": 9, "outputTokens": 2, "totalTokens": 11 },
+    });
+    stage
+        .provider
+        .script(provider::json(200, &answer.to_string()));
+    let said = stage
+        .chat(&hello().replace("\"max_tokens\":100,", ""))
+        .await;
+    assert_eq!(said.json()["choices"][0]["finish_reason"], "length");
+    assert_eq!(said.json()["model"], MODEL);
+    let seen = &stage.provider.seen()[0];
+    let line = format!("POST /model/{MODEL}/converse HTTP");
+    assert!(seen.head.starts_with(&line), "{}", seen.head);
+    let sent: Value = serde_json::from_slice(&seen.body).unwrap();
+    assert_eq!(sent["inferenceConfig"]["maxTokens"], 7);
+    assert_eq!(figures(&stage.row().await), (9, 2, 13_000));
+    stage.strike().await;
+}

@@ -12,7 +12,7 @@ pub(super) struct Conversation<'a> {
     /// The model as the caller wrote it.
     pub(super) model: Option<Cow<'a, str>>,
     /// What stands above the conversation.
-    pub(super) system: Vec<Cow<'a, str>>,
+    pub(super) system: Vec<Part<'a>>,
     pub(super) turns: Vec<Turn<'a>>,
     pub(super) tools: Vec<Tool<'a>>,
     pub(super) choice: Option<Choice<'a>>,
@@ -30,6 +30,8 @@ pub(super) struct Conversation<'a> {
     pub(super) schema: Option<Schema<'a>>,
     /// The caller's own name of its user.
     pub(super) user: Option<Cow<'a, str>>,
+    /// Where the request says that all of it is to be kept in a cache.
+    pub(super) caches_at: Option<&'static str>,
     /// Whether a tier that costs more is declined.
     pub(super) usual_tier: bool,
 }
@@ -58,6 +60,15 @@ pub(super) enum Part<'a> {
     Call(Call<'a>),
     /// What a tool gave.
     Outcome(Outcome<'a>),
+    /// What stands before it is to be kept in a cache.
+    Cached(Cached),
+}
+
+/// How long a cache is to keep what it was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cached {
+    Minutes,
+    Hour,
 }
 
 /// An image, and where it stands in the caller's request.
@@ -113,6 +124,8 @@ pub(super) struct Tool<'a> {
     pub(super) input: Option<&'a RawValue>,
     /// Whether the input must follow the schema.
     pub(super) strict: Option<bool>,
+    /// Whether the tools up to here are to be kept in a cache.
+    pub(super) cached: Option<Cached>,
 }
 
 /// Which tool is to be called.
@@ -142,7 +155,7 @@ pub(super) struct Merged<'c, 'a> {
 impl<'a> Conversation<'a> {
     /// Adds a message; one that says nothing is none.
     pub(super) fn say(&mut self, role: Role, parts: Vec<Part<'a>>) {
-        if !parts.is_empty() {
+        if !parts.iter().all(|part| matches!(part, Part::Cached(_))) {
             self.turns.push(Turn { role, parts });
         }
     }

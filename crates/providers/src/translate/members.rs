@@ -3,11 +3,17 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Untranslatable;
+
+/// The most members of an object that are looked at: more than any vendor knows.
+const MEMBERS_MAX: usize = 256;
+
+/// The most items of a list that are looked at.
+const ITEMS_MAX: usize = 100_000;
 
 /// The members of one object of a request, and where it stands there.
 #[derive(Debug)]
@@ -21,7 +27,7 @@ impl<'a> Members<'a> {
     pub(super) fn read(text: &'a str, path: String) -> Result<Self, Untranslatable> {
         match serde_json::from_str::<Listed<'a>>(text) {
             Ok(Listed(members)) => Ok(Self { path, members }),
-            Err(_) => Err(Untranslatable::wrong(path, "an object")),
+            Err(_) => Err(Untranslatable::wrong(path, "an object of a few members")),
         }
     }
 
@@ -105,7 +111,7 @@ impl<'a> Members<'a> {
         let items = items_of(raw);
         items
             .map(Some)
-            .ok_or_else(|| Untranslatable::wrong(self.at(name), "a list"))
+            .ok_or_else(|| Untranslatable::wrong(self.at(name), "a list of up to 100000 items"))
     }
 
     /// Takes a list of objects.
@@ -186,31 +192,67 @@ pub(super) fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// The items of a JSON list.
 pub(super) fn items_of(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(raw.get()).ok()
+    let Items(items) = serde_json::from_str(raw.get()).ok()?;
+    Some(items)
 }
+
+struct Items<'a>(Vec<&'a RawValue>);
 
 struct Listed<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// Reads the items of a list, or the members of an object.
+struct Parts;
+
+impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_seq(Parts).map(|found| Self(found.items))
+    }
+}
+
 impl<'de: 'a, 'a> Deserialize<'de> for Listed<'a> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Vec<(Cow<'de, str>, &'de RawValue)>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+        source
+            .deserialize_map(Parts)
+            .map(|found| Self(found.members))
+    }
+}
+
+#[derive(Default)]
+struct Found<'a> {
+    items: Vec<&'a RawValue>,
+    members: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'de> Visitor<'de> for Parts {
+    type Value = Found<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list or an object")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::default();
+        while let Some(item) = list.next_element()? {
+            if found.items.len() == ITEMS_MAX {
+                return Err(A::Error::custom("too many items"));
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Name(name), raw)) = map.next_entry()? {
-                    members.push((name, raw));
-                }
-                Ok(members)
-            }
+            found.items.push(item);
         }
-        source.deserialize_map(List).map(Self)
+        Ok(found)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found<'de>, A::Error> {
+        let mut found = Found::default();
+        while let Some((Name(name), raw)) = map.next_entry()? {
+            if found.members.len() == MEMBERS_MAX {
+                return Err(A::Error::custom("too many members"));
+            }
+            found.members.push((name, raw));
+        }
+        Ok(found)
     }
 }
 
@@ -236,6 +278,16 @@ mod tests {
         assert_eq!(read.finish(), Ok(()));
         let twice = members(r#"{"a":1,"a":2}"#).take("a").unwrap_err();
         assert_eq!(twice.param(), "outer.a");
+    }
+
+    #[test]
+    fn an_object_or_a_list_without_end_is_not_held() {
+        let object = |count: usize| format!("{{{}}}", vec![r#""a":1"#; count].join(","));
+        assert!(Members::read(&object(MEMBERS_MAX), String::new()).is_ok());
+        assert!(Members::read(&object(MEMBERS_MAX + 1), String::new()).is_err());
+        let list = |count: usize| format!(r#"{{"a":[{}]}}"#, vec!["1"; count].join(","));
+        assert!(members(&list(ITEMS_MAX)).items("a").is_ok());
+        assert!(members(&list(ITEMS_MAX + 1)).items("a").is_err());
     }
 
     #[test]

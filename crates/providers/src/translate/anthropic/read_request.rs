@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::translate::Untranslatable;
 use crate::translate::conversation::{
-    Call, Choice, Conversation, Fate, Image, Outcome, Part, Picture, Role, Schema, Tool,
+    Cached, Call, Choice, Conversation, Fate, Image, Outcome, Part, Picture, Role, Schema, Tool,
 };
 use crate::translate::members::{Members, items_of, text_of};
 
@@ -31,7 +31,7 @@ pub(in crate::translate) fn read(text: &str) -> Result<Conversation<'_>, Untrans
         let param = asked.at("max_tokens");
         return Err(Untranslatable::wrong(param, "a whole number"));
     }
-    told.system = texts(&mut asked, "system")?;
+    told.system = system(&mut asked)?;
     let messages = asked.objects("messages")?;
     if messages.is_empty() {
         let param = asked.at("messages");
@@ -63,7 +63,9 @@ pub(in crate::translate) fn read(text: &str) -> Result<Conversation<'_>, Untrans
     for (name, harmless) in USUAL {
         asked.leave_out_when(name, harmless)?;
     }
-    asked.leave_out(&["cache_control"])?;
+    if cached(&mut asked)?.is_some() {
+        told.caches_at = Some("cache_control");
+    }
     asked.finish()?;
     Ok(told)
 }
@@ -93,7 +95,7 @@ fn content<'a>(message: &mut Members<'a>, role: Role) -> Result<Vec<Part<'a>>, U
             }
             Block::Members(block) => block,
         };
-        parts.extend(read_block(block, role)?);
+        read_block(block, role, &mut parts)?;
     }
     Ok(parts)
 }
@@ -121,7 +123,11 @@ fn blocks<'a>(of: &mut Members<'a>, name: &str) -> Result<Vec<Block<'a>>, Untran
         .collect()
 }
 
-fn read_block(mut block: Members<'_>, role: Role) -> Result<Option<Part<'_>>, Untranslatable> {
+fn read_block<'a>(
+    mut block: Members<'a>,
+    role: Role,
+    parts: &mut Vec<Part<'a>>,
+) -> Result<(), Untranslatable> {
     let kind = block.needed_text("type")?;
     let read = match (&*kind, role) {
         ("text", _) => text(&mut block)?,
@@ -134,13 +140,28 @@ fn read_block(mut block: Members<'_>, role: Role) -> Result<Option<Part<'_>>, Un
         ("tool_result", Role::User) => Some(Part::Outcome(outcome(&mut block)?)),
         _ => return Err(Untranslatable::no_counterpart(block.at("type"))),
     };
-    block.leave_out(&["cache_control"])?;
+    parts.extend(read);
+    parts.extend(cached(&mut block)?.map(Part::Cached));
     // Of an earlier answer: that the model itself called the tool.
     if &*kind == "tool_use" {
         block.leave_out_when("caller", &[r#"{"type":"direct"}"#])?;
     }
-    block.finish()?;
-    Ok(read)
+    block.finish()
+}
+
+/// Whether what stands up to here is to be kept in a cache.
+fn cached(of: &mut Members<'_>) -> Result<Option<Cached>, Untranslatable> {
+    let Some(mut control) = of.object("cache_control")? else {
+        return Ok(None);
+    };
+    control.leave_out_when("type", &[r#""ephemeral""#])?;
+    let cached = match control.text("ttl")?.as_deref() {
+        None | Some("5m") => Cached::Minutes,
+        Some("1h") => Cached::Hour,
+        Some(_) => return Err(Untranslatable::no_counterpart(control.at("ttl"))),
+    };
+    control.finish()?;
+    Ok(Some(cached))
 }
 
 fn text<'a>(block: &mut Members<'a>) -> Result<Option<Part<'a>>, Untranslatable> {
@@ -191,6 +212,7 @@ fn outcome<'a>(block: &mut Members<'a>) -> Result<Outcome<'a>, Untranslatable> {
                     "image" => Some(Part::Image(image(&mut inner)?)),
                     _ => return Err(Untranslatable::no_counterpart(inner.at("type"))),
                 });
+                // What is kept up to the middle of a result, is kept up to its beginning or end.
                 inner.leave_out(&["cache_control"])?;
                 inner.finish()?;
             }
@@ -203,25 +225,21 @@ fn outcome<'a>(block: &mut Members<'a>) -> Result<Outcome<'a>, Untranslatable> {
     Ok(Outcome { id, parts, fate })
 }
 
-/// Texts, as one or as blocks.
-fn texts<'a>(asked: &mut Members<'a>, name: &str) -> Result<Vec<Cow<'a, str>>, Untranslatable> {
-    let mut texts = Vec::new();
-    for block in blocks(asked, name)? {
-        let part = match block {
-            Block::Text(text) => Part::text(text),
+/// The system's prompt, as one text or as blocks.
+fn system<'a>(asked: &mut Members<'a>) -> Result<Vec<Part<'a>>, Untranslatable> {
+    let mut parts = Vec::new();
+    for block in blocks(asked, "system")? {
+        match block {
+            Block::Text(text) => parts.extend(Part::text(text)),
             Block::Members(mut block) => {
                 block.leave_out_when("type", &[r#""text""#])?;
-                block.leave_out(&["cache_control"])?;
-                let part = text(&mut block)?;
+                parts.extend(text(&mut block)?);
+                parts.extend(cached(&mut block)?.map(Part::Cached));
                 block.finish()?;
-                part
             }
-        };
-        if let Some(Part::Text(text)) = part {
-            texts.push(text);
         }
     }
-    Ok(texts)
+    Ok(parts)
 }
 
 fn stops<'a>(asked: &mut Members<'a>) -> Result<Vec<Cow<'a, str>>, Untranslatable> {
@@ -238,11 +256,12 @@ fn read_tool(mut tool: Members<'_>) -> Result<Tool<'_>, Untranslatable> {
         description: tool.text("description")?,
         input: tool.verbatim("input_schema")?,
         strict: tool.flag("strict")?,
+        cached: cached(&mut tool)?,
     };
     tool.leave_out_when("defer_loading", &["false"])?;
     tool.leave_out_when("allowed_callers", &[r#"["direct"]"#])?;
     // How its input is streamed, which each provider does in its own way.
-    tool.leave_out(&["cache_control", "eager_input_streaming"])?;
+    tool.leave_out(&["eager_input_streaming"])?;
     tool.finish()?;
     Ok(read)
 }

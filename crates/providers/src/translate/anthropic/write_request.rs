@@ -136,16 +136,12 @@ pub(in crate::translate) fn write(
             Role::User => "user",
             Role::Assistant => "assistant",
         },
-        content: message.parts.into_iter().map(block).collect(),
+        content: message.parts.into_iter().filter_map(block).collect(),
     });
     let request = Request {
         model: told.model.as_deref(),
         max_tokens: told.output_max.unwrap_or(output_max),
-        system: told
-            .system
-            .iter()
-            .map(|text| Block::Text { text })
-            .collect(),
+        system: told.system.iter().filter_map(block).collect(),
         messages: messages.collect(),
         temperature: told.temperature,
         top_p: told.top_p,
@@ -164,8 +160,10 @@ pub(in crate::translate) fn write(
     super::super::written(&request)
 }
 
-fn block<'c>(part: &'c Part<'_>) -> Block<'c> {
-    match part {
+/// A block; no caller that is translated for has words of its own for caches.
+fn block<'c>(part: &'c Part<'_>) -> Option<Block<'c>> {
+    Some(match part {
+        Part::Cached(_) => return None,
         Part::Text(text) => Block::Text { text },
         Part::Image(image) => Block::Image {
             source: source(image),
@@ -177,10 +175,10 @@ fn block<'c>(part: &'c Part<'_>) -> Block<'c> {
         },
         Part::Outcome(outcome) => Block::ToolResult {
             tool_use_id: &outcome.id,
-            content: outcome.parts.iter().map(block).collect(),
+            content: outcome.parts.iter().filter_map(block).collect(),
             is_error: outcome.fate == Fate::Failed,
         },
-    }
+    })
 }
 
 fn source<'c>(image: &'c Image<'_>) -> Source<'c> {

@@ -6,7 +6,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::translate::Untranslatable;
-use crate::translate::conversation::{Choice, Conversation, Fate, Image, Part, Picture, Role};
+use crate::translate::conversation::{
+    Cached, Choice, Conversation, Fate, Image, Part, Picture, Role,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +37,14 @@ enum Block<'c> {
     Image(ImageBlock<'c>),
     ToolUse(ToolUse<'c>),
     ToolResult(ToolResult<'c>),
+    CachePoint(CachePoint),
+}
+
+#[derive(Serialize)]
+struct CachePoint {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -89,8 +99,9 @@ struct ToolConfig<'c> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Tool<'c> {
-    tool_spec: ToolSpec<'c>,
+enum Tool<'c> {
+    ToolSpec(ToolSpec<'c>),
+    CachePoint(CachePoint),
 }
 
 #[derive(Serialize)]
@@ -174,6 +185,10 @@ pub(in crate::translate) fn write(told: &Conversation<'_>) -> Result<Vec<u8>, Un
     if let Some(param) = told.one_call_at.filter(|_| !told.tools.is_empty()) {
         return Err(Untranslatable::no_counterpart(param.to_owned()));
     }
+    if let Some(param) = told.caches_at {
+        return Err(Untranslatable::no_counterpart(param.to_owned()));
+    }
+    let system = told.system.iter().map(block).collect::<Result<_, _>>()?;
     let mut messages = Vec::with_capacity(told.turns.len());
     for message in told.alternating() {
         let content: Result<_, _> = message.parts.into_iter().map(block).collect();
@@ -186,7 +201,7 @@ pub(in crate::translate) fn write(told: &Conversation<'_>) -> Result<Vec<u8>, Un
         });
     }
     let request = Request {
-        system: told.system.iter().map(|text| Block::Text(text)).collect(),
+        system,
         messages,
         inference_config: InferenceConfig {
             max_tokens: told.output_max,
@@ -213,6 +228,7 @@ pub(in crate::translate) fn write(told: &Conversation<'_>) -> Result<Vec<u8>, Un
 
 fn block<'c>(part: &'c Part<'_>) -> Result<Block<'c>, Untranslatable> {
     Ok(match part {
+        Part::Cached(cached) => Block::CachePoint(cache_point(*cached)),
         Part::Text(text) => Block::Text(text),
         Part::Image(image) => Block::Image(image_block(image)?),
         Part::Call(call) => Block::ToolUse(ToolUse {
@@ -249,22 +265,14 @@ fn tool_config<'c>(told: &'c Conversation<'_>) -> Result<Option<ToolConfig<'c>>,
     if told.tools.is_empty() {
         return Ok(None);
     }
-    let tools = told.tools.iter().map(|tool| Tool {
-        tool_spec: ToolSpec {
-            name: &tool.name,
-            description: tool.description.as_deref(),
-            input_schema: InputSchema {
-                json: tool.input.map_or(
-                    Json::Nothing {
-                        r#type: "object",
-                        properties: Nothing {},
-                    },
-                    Json::Told,
-                ),
-            },
-            strict: tool.strict,
-        },
-    });
+    let mut tools = Vec::with_capacity(told.tools.len());
+    for tool in &told.tools {
+        tools.push(Tool::ToolSpec(tool_spec(tool)));
+        tools.extend(
+            tool.cached
+                .map(|cached| Tool::CachePoint(cache_point(cached))),
+        );
+    }
     let tool_choice = match &told.choice {
         None => None,
         Some(Choice::Auto) => Some(ToolChoice::Auto(Nothing {})),
@@ -274,8 +282,32 @@ fn tool_config<'c>(told: &'c Conversation<'_>) -> Result<Option<ToolConfig<'c>>,
             return Err(Untranslatable::no_counterpart("tool_choice".to_owned()));
         }
     };
-    Ok(Some(ToolConfig {
-        tools: tools.collect(),
-        tool_choice,
-    }))
+    Ok(Some(ToolConfig { tools, tool_choice }))
+}
+
+fn tool_spec<'c>(tool: &'c crate::translate::conversation::Tool<'_>) -> ToolSpec<'c> {
+    ToolSpec {
+        name: &tool.name,
+        description: tool.description.as_deref(),
+        input_schema: InputSchema {
+            json: tool.input.map_or(
+                Json::Nothing {
+                    r#type: "object",
+                    properties: Nothing {},
+                },
+                Json::Told,
+            ),
+        },
+        strict: tool.strict,
+    }
+}
+
+const fn cache_point(cached: Cached) -> CachePoint {
+    CachePoint {
+        r#type: "default",
+        ttl: match cached {
+            Cached::Minutes => None,
+            Cached::Hour => Some("1h"),
+        },
+    }
 }

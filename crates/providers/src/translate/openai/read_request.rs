@@ -90,7 +90,9 @@ fn read_message<'a>(
 ) -> Result<(), Untranslatable> {
     let role = message.needed_text("role")?;
     match &*role {
-        "system" | "developer" => told.system.extend(texts(&mut message)?),
+        "system" | "developer" => told
+            .system
+            .extend(texts(&mut message)?.into_iter().map(Part::Text)),
         "user" => {
             let parts = content(&mut message)?;
             told.say(Role::User, parts);
@@ -120,7 +122,7 @@ fn texts<'a>(message: &mut Members<'a>) -> Result<Vec<Cow<'a, str>>, Untranslata
     let parts = content(message)?.into_iter();
     let texts = parts.map(|part| match part {
         Part::Text(text) => Ok(text),
-        Part::Image(_) | Part::Call(_) | Part::Outcome(_) => {
+        Part::Image(_) | Part::Call(_) | Part::Outcome(_) | Part::Cached(_) => {
             Err(Untranslatable::wrong(at.clone(), "text alone"))
         }
     });
@@ -243,6 +245,7 @@ fn read_tool(mut tool: Members<'_>) -> Result<Tool<'_>, Untranslatable> {
         description: function.text("description")?,
         input: function.verbatim("parameters")?,
         strict: function.flag("strict")?,
+        cached: None,
     };
     function.finish()?;
     tool.finish()?;

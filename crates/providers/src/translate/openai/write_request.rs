@@ -151,10 +151,10 @@ pub(in crate::translate) fn write(
 ) -> Result<Vec<u8>, Untranslatable> {
     check(told)?;
     let mut messages = Vec::with_capacity(told.turns.len().saturating_add(1));
-    if !told.system.is_empty() {
-        let texts = told.system.iter().map(|text| Cow::Borrowed(&**text));
+    let system = texts_of(&told.system);
+    if !system.is_empty() {
         messages.push(Message::System {
-            content: content_of_texts(texts.collect()),
+            content: content_of_texts(system),
         });
     }
     for turn in &told.turns {
@@ -221,7 +221,7 @@ fn push_user<'c>(
                 tool_call_id: &outcome.id,
                 content: outcome_content(outcome)?,
             }),
-            Part::Call(_) => {}
+            Part::Call(_) | Part::Cached(_) => {}
         }
     }
     if !said.is_empty() {
@@ -245,7 +245,7 @@ fn assistant<'c>(parts: &'c [Part<'_>]) -> Message<'c> {
                     arguments: call.input.get(),
                 },
             }),
-            Part::Image(_) | Part::Outcome(_) => {}
+            Part::Image(_) | Part::Outcome(_) | Part::Cached(_) => {}
         }
     }
     Message::Assistant {
@@ -261,7 +261,7 @@ fn outcome_content<'c>(outcome: &'c Outcome<'_>) -> Result<Content<'c>, Untransl
         match part {
             Part::Text(text) => texts.push(Cow::Borrowed(&**text)),
             Part::Image(image) => return Err(Untranslatable::no_counterpart(image.at.clone())),
-            Part::Call(_) | Part::Outcome(_) => {}
+            Part::Call(_) | Part::Outcome(_) | Part::Cached(_) => {}
         }
     }
     if outcome.fate == Fate::Failed {
@@ -285,6 +285,15 @@ fn image_part<'c>(image: &'c Image<'_>) -> ContentPart<'c> {
     ContentPart::ImageUrl {
         image_url: ImageUrl { url },
     }
+}
+
+/// The texts among parts.
+fn texts_of<'c>(parts: &'c [Part<'_>]) -> Vec<Cow<'c, str>> {
+    let texts = parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(Cow::Borrowed(&**text)),
+        Part::Image(_) | Part::Call(_) | Part::Outcome(_) | Part::Cached(_) => None,
+    });
+    texts.collect()
 }
 
 /// One text stands alone, which every server reads; several stay apart.

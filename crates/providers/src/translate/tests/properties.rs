@@ -8,11 +8,8 @@ use crate::translate::conversation::{Conversation, Fate, Part, Picture, Role};
 
 /// What a conversation says, message by message, where those of one speaker are one.
 fn told(conversation: &Conversation<'_>) -> Vec<String> {
-    let mut told: Vec<String> = conversation
-        .system
-        .iter()
-        .map(|it| format!("S {it}"))
-        .collect();
+    let system = conversation.system.iter();
+    let mut told: Vec<String> = system.map(|it| format!("S {}", shown(it))).collect();
     for message in conversation.alternating() {
         let role = if message.role == Role::User { "U" } else { "A" };
         told.extend(
@@ -28,6 +25,7 @@ fn told(conversation: &Conversation<'_>) -> Vec<String> {
 fn shown(part: &Part<'_>) -> String {
     match part {
         Part::Text(text) => format!("text {text}"),
+        Part::Cached(cached) => format!("{cached:?}"),
         Part::Image(image) => match &image.picture {
             Picture::Data { media_type, data } => format!("image {media_type} {data}"),
             Picture::Url(url) => format!("image {url}"),

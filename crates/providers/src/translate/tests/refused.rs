@@ -88,6 +88,9 @@ fn what_one_provider_does_not_take_is_refused_for_it_alone() {
             "{more}"
         );
     }
+    let whole = json!({ "cache_control": { "type": "ephemeral" } });
+    let found = fault(Dialect::Anthropic, CusProviderType::Bedrock, &whole);
+    assert_eq!(found.as_deref(), Some("cache_control"));
     let shown = json!([{ "type": "tool_result", "tool_use_id": "t", "content": [
         { "type": "image", "source": { "type": "base64", "media_type": "image/png", "data": "" } },
     ] }]);
