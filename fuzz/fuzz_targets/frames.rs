@@ -3,5 +3,7 @@
 
 #[path = "../checks/frames.rs"]
 mod check;
+#[path = "../checks/framing.rs"]
+mod framing;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| check::check(input));

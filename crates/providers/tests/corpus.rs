@@ -11,12 +11,16 @@
 mod edit;
 #[path = "../../../fuzz/checks/frames.rs"]
 mod frames;
+#[path = "../../../fuzz/checks/framing.rs"]
+mod framing;
 #[path = "../../../fuzz/checks/key.rs"]
 mod key;
 #[path = "../../../fuzz/checks/request.rs"]
 mod request;
 #[path = "../../../fuzz/checks/stream.rs"]
 mod stream;
+#[path = "../../../fuzz/checks/translate.rs"]
+mod translate;
 #[path = "../../../fuzz/checks/url.rs"]
 mod url;
 
@@ -27,12 +31,13 @@ use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
-const TARGETS: [(&str, Check); 6] = [
+const TARGETS: [(&str, Check); 7] = [
     ("edit", edit::check),
     ("frames", frames::check),
     ("key", key::check),
     ("request", request::check),
     ("stream", stream::check),
+    ("translate", translate::check),
     ("url", url::check),
 ];
 

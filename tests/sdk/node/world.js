@@ -171,6 +171,11 @@ export class World {
     return lines.reverse().map((line) => [line.model, line.tokens_in, line.tokens_out]);
   }
 
+  // The forms that the provider got, oldest first.
+  forms() {
+    return ask("GET", `${this.providerUrl}/__forms`);
+  }
+
   // Has the provider do these things wrong from now on.
   faults(faults) {
     return ask("POST", `${this.providerUrl}/__faults`, faults);
