@@ -16,6 +16,7 @@ use tollgate_providers::{Dialect, ErrorBody};
 use crate::error::{Refused, Retry};
 use crate::exchange::Gateway;
 use crate::phase::relay::{Broken, Relay};
+use crate::timing::Timing;
 
 /// The most characters of a request id that is taken from a caller.
 const REQUEST_ID_CHARS_MAX: usize = 128;
@@ -73,6 +74,7 @@ pub(crate) struct Desk {
     /// Whether the request is one that a form comes with.
     pub(crate) sends_form: bool,
     integration: Option<Arc<Integration>>,
+    pub(crate) timing: Timing,
 }
 
 /// Who speaks in an answer.
@@ -92,6 +94,7 @@ impl Desk {
             verdict: None,
             sends_form: false,
             integration: None,
+            timing: Timing::start(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Desk {
         };
         headers.insert("x-tollgate-origin", HeaderValue::from_static(origin));
         self.rate_headers(headers);
+        self.timing.put_on(headers);
     }
 
     fn rate_headers(&self, headers: &mut HeaderMap) {

@@ -66,6 +66,7 @@ async fn pass(
     let route = resolve::resolve(gateway, caller, head, aim, body).await?;
     let admitted = admit::admit(gateway, &route, desk).await?;
     let outbound = prepare::prepare(gateway, &route, &admitted)?;
+    desk.timing.leaves();
     let landed = forward::forward(gateway, route, admitted, outbound).await?;
     relay::relay(gateway, landed, desk).await
 }

@@ -200,6 +200,11 @@ impl Cargo {
         }
     }
 
+    /// When the provider was last heard.
+    pub(crate) const fn last_heard(&self) -> Instant {
+        self.last_heard
+    }
+
     /// The declared length of the answer's body, in bytes.
     pub(crate) fn declared_bytes(&self) -> Option<u64> {
         match &self.progress {

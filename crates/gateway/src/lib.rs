@@ -19,6 +19,7 @@ pub mod metrics;
 mod patience;
 mod phase;
 mod serve;
+mod timing;
 mod upload;
 mod upstream;
 

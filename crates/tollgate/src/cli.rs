@@ -7,7 +7,7 @@ use crate::commands::{
     audit, backup, completions, config, dev, doctor, init, integration, journal, key, ledger,
     limit, masterkey, migrate, node, price, provider, rollup, serve, tenant, usage,
 };
-use crate::{replay, simulate};
+use crate::{bench, replay, simulate};
 
 /// The gate that your customers' LLM calls go through.
 ///
@@ -76,6 +76,8 @@ pub enum Command {
     Simulate(simulate::Args),
     #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
     Replay(replay::Args),
+    #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
+    Bench(bench::Args),
     /// Print the description of the control plane (OpenAPI 3.1)
     Openapi,
     /// Print the completions of a shell

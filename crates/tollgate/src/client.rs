@@ -125,20 +125,22 @@ impl Client {
                 )
             })?,
         };
-        let mut header =
-            HeaderValue::try_from(format!("Bearer {}", key.trim())).map_err(|_unfit| {
-                Failure::new(
-                    Exit::Denied,
-                    "the access key has characters that no key has",
-                )
-            })?;
-        header.set_sensitive(true);
-        let mut client = Self::without_key(&remote.url)?;
-        client.key = Some(header);
+        let client = Self::with_key(&remote.url, &key)?;
         match &remote.tenant {
             None => Ok(client),
             Some(tenant) => client.acting_on(tenant),
         }
+    }
+
+    /// A client with a key that is known.
+    pub fn with_key(url: &str, key: &str) -> Result<Self, Failure> {
+        let header = HeaderValue::try_from(format!("Bearer {}", key.trim()));
+        let unfit = "the access key has characters that no key has";
+        let mut header = header.map_err(|_unfit| Failure::new(Exit::Denied, unfit))?;
+        header.set_sensitive(true);
+        let mut client = Self::without_key(url)?;
+        client.key = Some(header);
+        Ok(client)
     }
 
     /// The same client, acting on a tenant.

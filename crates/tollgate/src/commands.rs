@@ -32,7 +32,7 @@ use crate::client::Answer;
 use crate::output::{self, Column, Exit, Failure};
 use crate::replay::ReplayError;
 use crate::settings::environment;
-use crate::{replay, simulate};
+use crate::{bench, replay, simulate};
 
 /// Runs a command to its end.
 pub async fn run(command: Command) -> Result<(), Failure> {
@@ -64,6 +64,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
                 .await
                 .map_err(|error| of_replay(&error))
         }
+        Command::Bench(args) => bench::run_command(args).await,
         Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(&args),
     }

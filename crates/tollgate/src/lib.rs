@@ -4,6 +4,7 @@
 //! is set, and [`wire`] is the one place that puts the pieces together.
 
 pub mod admin;
+pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod commands;

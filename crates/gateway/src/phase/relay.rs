@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::HeaderValue;
 use http::{HeaderMap, Response, StatusCode};
+use tokio::time::Instant;
 use tollgate_app::metering::Settled;
 use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind, Reply};
 
@@ -39,6 +40,8 @@ pub(crate) struct Relay {
     request_id: HeaderValue,
     /// Says the answer in the words of a caller of another dialect.
     reply: Option<Box<Reply>>,
+    /// When the provider was last heard before the head of the answer goes to the caller.
+    heard_at: Option<Instant>,
 }
 
 /// What a caller is told whose stream cannot be gone on with in its words.
@@ -58,7 +61,7 @@ enum Stage {
 pub(crate) async fn relay(
     gateway: &Arc<Gateway>,
     mut landed: Landed,
-    desk: &Desk,
+    desk: &mut Desk,
 ) -> Result<Response<Answer>, Refused> {
     refuse_what_is_not_the_callers(gateway, &mut landed)?;
     let status = landed.head.status;
@@ -68,6 +71,7 @@ pub(crate) async fn relay(
         None => AnswerShape::of(&landed.head.headers),
         Some(_) => crossing::shape(status, &landed.head.headers),
     };
+    let opened_at = landed.flight.cargo().map(|cargo| cargo.last_heard());
     let mut relay = Relay {
         flight: landed.flight,
         out: VecDeque::new(),
@@ -76,12 +80,16 @@ pub(crate) async fn relay(
         dialect: desk.dialect,
         request_id: desk.request_id.clone(),
         reply,
+        heard_at: opened_at,
     };
     let settled = if shape.is_stream() {
         None
     } else {
         relay.gather(gateway).await?
     };
+    if let Some(at) = relay.heard_at {
+        desk.timing.heard(at);
+    }
     let mut head = landed.head;
     head.headers = headers::for_caller(head.headers);
     relay.translate_whole(status, &mut head.headers)?;
@@ -163,6 +171,7 @@ impl Relay {
             match piece.await {
                 Some(Ok(piece)) => {
                     if let Some(cargo) = self.flight.cargo() {
+                        self.heard_at = Some(cargo.last_heard());
                         cargo.meter(piece, &mut |piece| gathered.push(piece));
                     }
                     if gathered.len() > most {

@@ -19,4 +19,5 @@ mod refusals;
 mod replays;
 mod stage;
 mod streams;
+mod timing;
 mod whole;
