@@ -47,7 +47,7 @@ fn ask(stage: &Stage, more: &Value) -> Request<Full<Bytes>> {
 async fn a_chat_is_answered_by_anthropic_in_the_callers_words_and_booked() {
     let stage = behind(CusProviderType::Anthropic).await;
     stage.provider.script(provider::json(200, &message()));
-    let mut request = stage.request(Method::POST, "/v1/chat/completions", &hello());
+    let mut request = stage.request(Method::POST, "/v1/chat/completions?beta=true", &hello());
     let headers = request.headers_mut();
     headers.insert("accept", "application/json".parse().unwrap());
     headers.insert("openai-beta", "x".parse().unwrap());
