@@ -135,3 +135,17 @@ def test_a_setting_that_cannot_be_azures_is_refused_with_its_place(azure):
         with pytest.raises(AssertionError) as caught:
             azure.control("POST", "/integrations", told)
         assert " 422 " in str(caught.value) and place in str(caught.value)
+
+
+def test_a_recording_goes_to_the_deployment_of_its_path(client, azure):
+    config = {"deployments": {"my-chat": "gpt-4o-mini", "my-speech": "gpt-4o-transcribe"}}
+    azure.control("PATCH", f"/integrations/{azure.integrations['azure']}", {"config": config})
+    for size in (1_000, 700_000):
+        answer = client.audio.transcriptions.create(model="my-speech", file=("speech.mp3", bytes(size)))
+        assert len(answer.text.split()) == 16
+    rows = azure.rows()
+    assert [(row["model"], row["tokens_in"], row["tokens_out"]) for row in rows] == [
+        ("my-speech", 700, 16),
+        ("my-speech", 1, 16),
+    ]
+    assert all(float(row["cost_usd"]) > 0 for row in rows)

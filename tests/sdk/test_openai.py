@@ -110,6 +110,14 @@ def test_completions_and_embeddings_are_answered_and_booked(client, tenant):
     assert used == [(3, 0), (2, 4), (2, 4)]
 
 
+def test_a_recording_is_written_down_and_booked(client, tenant):
+    for size in (1_000, 700_000):
+        answer = client.audio.transcriptions.create(model="gpt-4o-transcribe", file=("speech.mp3", bytes(size)))
+        assert len(answer.text.split()) == 16
+    used = [(row["tokens_in"], row["tokens_out"], row["usage_source"]) for row in tenant.rows()]
+    assert used == [(700, 16, "provider"), (1, 16, "provider")]
+
+
 def test_models_are_listed_and_cost_nothing(client, tenant):
     assert MODEL in [model.id for model in client.models.list()]
     assert client.models.retrieve(MODEL).id == MODEL

@@ -21,10 +21,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
 /// How long a caller who still sends may pause before it is hung up on.
-const LINGER_IDLE: Duration = Duration::from_secs(1);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
 
 /// How long what it sends is taken altogether.
-const LINGER: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(30);
 
 /// Bytes that are thrown away at once.
 const LINGER_BYTES: usize = 16 << 10;

@@ -9,6 +9,8 @@
 
 #[path = "../../../fuzz/checks/edit.rs"]
 mod edit;
+#[path = "../../../fuzz/checks/form.rs"]
+mod form;
 #[path = "../../../fuzz/checks/frames.rs"]
 mod frames;
 #[path = "../../../fuzz/checks/framing.rs"]
@@ -31,8 +33,9 @@ use std::path::{Path, PathBuf};
 
 type Check = fn(&[u8]);
 
-const TARGETS: [(&str, Check); 7] = [
+const TARGETS: [(&str, Check); 8] = [
     ("edit", edit::check),
+    ("form", form::check),
     ("frames", frames::check),
     ("key", key::check),
     ("request", request::check),

@@ -9,6 +9,7 @@ import * as oldest from "openai-oldest";
 import { CANARY, PIXEL, World, thrown, used } from "./world.js";
 
 const MODEL = "gpt-4o-mini";
+const SPEECH = "gpt-4o-transcribe";
 const MESSAGES = [{ role: "user", content: "one two three" }];
 const CALL = { model: MODEL, messages: MESSAGES, max_tokens: 5 };
 const TOOL = {
@@ -114,6 +115,32 @@ for (const [age, sdk] of Object.entries({ oldest, newest })) {
       assert.ok(vectors.data.every((vector) => vector.embedding.every(Number.isFinite)));
       const rows = await tenant.exactly(3);
       assert.deepEqual(rows.map((row) => [row.tokens_in, row.tokens_out]), [[3, 0], [2, 4], [2, 4]]);
+    });
+
+    test("a recording is written down and booked, wherever its model stands", async () => {
+      const sound = Buffer.alloc(700_000, "sound");
+      const file = () => sdk.toFile(sound, "speech.mp3");
+      const answers = [
+        await client.audio.transcriptions.create({ model: SPEECH, file: await file() }),
+        await client.audio.transcriptions.create({ file: await file(), model: SPEECH }),
+      ];
+      assert.ok(answers.every((answer) => words(answer.text) === 16));
+      const rows = await tenant.exactly(2);
+      assert.deepEqual(rows.map(used), [[SPEECH, 700, 16], [SPEECH, 700, 16]]);
+      assert.ok(rows.every((row) => row.usage_source === "provider"));
+      const arrived = (await world.forms()).slice(-2);
+      assert.ok(arrived.every((form) => form.file_bytes === sound.length));
+    });
+
+    test("a large upload that is refused is told why, and is not sent again", async () => {
+      const file = await sdk.toFile(Buffer.alloc(20_000_000), "speech.mp3");
+      const upload = (client) => thrown(() => client.audio.transcriptions.create({ model: SPEECH, file }));
+      const error = await upload(clientOf("sk-proj-1234567890"));
+      assert.deepEqual([error.status, error.code], [401, "invalid_api_key"], String(error));
+      await tenant.limit("openai", { budget_limit_cents: 1 });
+      const spent = await upload(client);
+      assert.deepEqual([spent.status, spent.code], [402, "budget_exceeded"], String(spent));
+      await tenant.exactly(1);
     });
 
     test("models are listed and cost nothing", async () => {

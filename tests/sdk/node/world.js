@@ -176,6 +176,11 @@ export class World {
     return ask("GET", `${this.providerUrl}/__forms`);
   }
 
+  // What arrived at the provider of forms of several parts, oldest first.
+  forms() {
+    return ask("GET", `${this.providerUrl}/__forms`);
+  }
+
   // Has the provider do these things wrong from now on.
   faults(faults) {
     return ask("POST", `${this.providerUrl}/__faults`, faults);
