@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use crate::client::Remote;
 use crate::commands::{
-    audit, backup, completions, config, dev, doctor, init, integration, journal, key, ledger,
+    audit, backup, chat, completions, config, dev, doctor, init, integration, journal, key, ledger,
     limit, masterkey, migrate, node, price, provider, rollup, serve, tenant, usage,
 };
 use crate::{bench, replay, simulate};
@@ -78,6 +78,8 @@ pub enum Command {
     Replay(replay::Args),
     #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
     Bench(bench::Args),
+    #[expect(missing_docs, reason = "the text of its arguments is what help shows")]
+    Chat(chat::Args),
     /// Print the description of the control plane (OpenAPI 3.1)
     Openapi,
     /// Print the completions of a shell

@@ -1,8 +1,8 @@
 //! A small client of the control plane: one request, its JSON, and what its failure means.
 
-mod download;
-
 mod address;
+mod calls;
+mod download;
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
 pub use self::address::{encoded, query};
+pub use self::calls::Called;
 use crate::output::{Exit, Failure};
 use crate::settings::environment;
 
@@ -141,16 +142,6 @@ impl Client {
         let mut client = Self::without_key(url)?;
         client.key = Some(header);
         Ok(client)
-    }
-
-    /// The same client, acting on a tenant.
-    pub fn acting_on(&self, tenant: &str) -> Result<Self, Failure> {
-        let tenant = HeaderValue::try_from(tenant)
-            .map_err(|_unfit| Failure::usage("--tenant has characters that no tenant's id has"))?;
-        Ok(Self {
-            tenant: Some(tenant),
-            ..self.clone()
-        })
     }
 
     /// A client for what needs no key.

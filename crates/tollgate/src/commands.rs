@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backup;
+pub mod chat;
 pub mod completions;
 pub mod config;
 pub mod dev;
@@ -65,6 +66,7 @@ pub async fn run(command: Command) -> Result<(), Failure> {
                 .map_err(|error| of_replay(&error))
         }
         Command::Bench(args) => bench::run_command(args).await,
+        Command::Chat(args) => Box::pin(chat::run(args)).await,
         Command::Openapi => openapi::run(),
         Command::Completions(args) => completions::run(&args),
     }

@@ -23,7 +23,8 @@ use http::{HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 use indicatif::ProgressBar;
 use tokio::task::JoinSet;
 
-use self::{bill::Tally, call::Caller, stopwatch::Stopwatch};
+pub(crate) use self::stopwatch::Stopwatch;
+use self::{bill::Tally, call::Caller};
 
 pub use self::{
     bill::Bill,

@@ -1,21 +1,21 @@
-//! Elapsed time of a replay, in one place: it measures how long real calls take.
+//! Elapsed time of a replay and of a chat, in one place: it measures how long real calls take.
 
 use std::time::{Duration, Instant};
 
 /// Time since a start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
     #[expect(
         clippy::disallowed_methods,
-        reason = "a replay measures the outside world: how long its calls take is not an input"
+        reason = "this measures the outside world: how long its calls take is not an input"
     )]
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
-    pub(super) fn elapsed(self) -> Duration {
+    pub(crate) fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
 
