@@ -6,6 +6,7 @@ import anthropic
 import pytest
 from conftest import PIXEL, since
 from anthropic import Anthropic, AsyncAnthropic
+from conftest import CANARY
 
 MODEL = "claude-haiku-4-5"
 MESSAGES = [{"role": "user", "content": "one two three"}]
@@ -158,3 +159,27 @@ def test_a_stream_that_is_cut_is_an_error_and_not_a_short_answer(client, world):
     with pytest.raises(anthropic.APIError):
         for _ in client.messages.create(**CALL, stream=True):
             pass
+
+
+def test_a_server_of_ones_own_that_speaks_like_anthropics_is_served_at_its_own_prices(world, tenant):
+    config = {
+        "base_url": world.provider_url,
+        "dialect": "anthropic",
+        "aliases": {"own-large": MODEL},
+        "prices": {MODEL: {"input": 2_000_000_000, "output": 7_000_000_000}},
+    }
+    tenant.connect("own", "custom", {"api_key": CANARY}, config)
+    call = {**CALL, "model": "own-large"}
+    headers = {"x-tollgate-integration": "own"}
+    with Anthropic(base_url=world.url, api_key=tenant.key, default_headers=headers) as client:
+        raw = client.messages.with_raw_response.create(**call)
+        with client.messages.stream(**call) as stream:
+            assert len("".join(stream.text_stream).split()) == 5
+        assert client.messages.count_tokens(model="own-large", messages=MESSAGES).input_tokens == 3
+        assert client.models.retrieve(MODEL).id == MODEL
+    # 3 tokens at $2 and 5 at $7 a million.
+    assert raw.headers["x-tollgate-cost-usd"] == "0.000041000"
+    rows = tenant.rows()
+    assert [(row["provider"], row["model"], row["cost_usd"]) for row in rows] == [("custom", MODEL, "0.000041000")] * 2
+    health = tenant.control("POST", f"/integrations/{tenant.integrations['own']}/test", {"force": True})
+    assert health["health_state"] == "healthy", health

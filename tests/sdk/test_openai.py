@@ -5,7 +5,7 @@ import time
 
 import openai
 import pytest
-from conftest import PIXEL, since
+from conftest import CANARY, PIXEL, Program, since
 from openai import AsyncOpenAI, OpenAI
 
 MODEL = "gpt-4o-mini"
@@ -267,3 +267,29 @@ def test_a_provider_that_refuses_the_key_is_not_the_callers_authentication_error
         through.chat.completions.create(**CALL)
     assert (caught.value.status_code, caught.value.code) == (502, "upstream_auth_failed")
     tenant.exactly(1)
+
+
+def test_a_call_that_its_provider_refuses_is_answered_by_the_next_integration(world, tenant, tmp_path):
+    backup = Program("simulate", "--json", "--listen", "127.0.0.1:0", log=tmp_path / "backup.log")
+    try:
+        place = {"base_url": f"{backup.ready['url']}/v1"}
+        tenant.connect("backup", "openai", {"api_key": CANARY}, place)
+        entry = {"integration": "backup", "model": "gpt-4o"}
+        tenant.limit("openai", config={"fallback": [entry]})
+        world.faults(error_rate=1.0, error_status=429, retry_after_s=30)
+        headers = {"x-tollgate-integration": "openai"}
+        with OpenAI(base_url=f"{world.url}/v1", api_key=tenant.key, default_headers=headers, max_retries=0) as client:
+            raw = client.chat.completions.with_raw_response.create(**CALL)
+            chunks = list(client.chat.completions.create(**CALL, stream=True))
+        assert raw.parse().model == "gpt-4o"
+        assert raw.headers["x-tollgate-attempts"] == "2"
+        assert raw.headers["x-tollgate-integration"] == tenant.integrations["backup"]
+        assert len("".join(chunk.choices[0].delta.content or "" for chunk in chunks).split()) == 5
+    finally:
+        backup.stop()
+    rows = {row["call_id"]: row for row in tenant.rows()}
+    answered = rows[raw.headers["x-tollgate-call-id"]]
+    assert answered["cost_usd"] == raw.headers["x-tollgate-cost-usd"]
+    refused = rows[answered["extra_data"]["attempt_of"]]
+    assert (refused["error_code"], float(refused["cost_usd"])) == ("upstream_rate_limited", 0)
+    assert len(rows) == 4

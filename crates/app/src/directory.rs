@@ -125,14 +125,11 @@ impl TenantEntry {
 
     /// The tenant's only enabled integration among those that `serves` accepts; if none is
     /// enabled, the only one there is, so that the caller learns why it may not be used.
-    fn only(
-        &self,
-        serves: impl Fn(CusProviderType) -> bool,
-    ) -> Result<Arc<Integration>, RouteRefusal> {
+    fn only(&self, serves: impl Fn(&Snapshot) -> bool) -> Result<Arc<Integration>, RouteRefusal> {
         let integrations = self.integrations.read();
         let fitting: Vec<_> = integrations
             .iter()
-            .filter(|one| serves(one.snapshot().record.provider_type))
+            .filter(|one| serves(&one.snapshot()))
             .collect();
         let enabled: Vec<_> = fitting
             .iter()
@@ -173,7 +170,7 @@ impl KeyEntry {
         &self,
         header: Option<&str>,
         model: Option<&'m str>,
-        serves: impl Fn(CusProviderType) -> bool,
+        serves: impl Fn(&Snapshot) -> bool,
     ) -> Result<(Arc<Integration>, Option<&'m str>), RouteRefusal> {
         let tenant = self.tenant.as_ref().ok_or(RouteRefusal::NoneServes)?;
         let prefixed = model

@@ -2,6 +2,7 @@
 
 mod create;
 pub mod credential;
+mod fallback;
 pub mod limits;
 mod replace;
 mod settings;

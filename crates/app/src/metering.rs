@@ -3,6 +3,7 @@
 //! [`Metering::admit`] decides on a call and gives a [`Hold`]. A hold ends in
 //! [`Hold::settle`] or [`Hold::release`]; one that is dropped settles itself at its worst case.
 
+mod attempt;
 mod drawing;
 mod fellowship;
 pub mod hold;
@@ -25,6 +26,7 @@ use crate::directory::Integration;
 use crate::journal::Journal;
 use crate::ledger::{Carried, Claim, Ledger};
 
+pub use attempt::AttemptOf;
 pub(crate) use fellowship::Fellowship;
 pub use hold::{Dispatch, DispatchError, Ending, Hold, Settled};
 pub(crate) use rehearsal::Rehearsal;
@@ -98,17 +100,37 @@ impl Metering {
         integration: &Arc<Integration>,
         facts: CallFacts,
     ) -> Result<Hold, NotAdmitted> {
+        self.must_be_heard_of()?;
+        let claim = match &facts.call_id {
+            Some(call_id) => Some(self.claim(integration, call_id).await?),
+            None => None,
+        };
+        self.hold(integration, facts, claim, None).await
+    }
+
+    /// Refuses while this node could not book a call, or may have been taken for lost.
+    fn must_be_heard_of(&self) -> Result<(), NotAdmitted> {
         if self.ledger.backlog_rows() > self.backlog_rows_max
             || self.fellowship.is_forgotten(self.clock.now())
         {
             return Err(NotAdmitted::StoreUnreachable);
         }
-        let claim = match &facts.call_id {
-            Some(call_id) => Some(self.claim(integration, call_id).await?),
-            None => None,
-        };
+        Ok(())
+    }
+
+    /// Decides on a call whose id may be used; its row will say `noted` besides.
+    async fn hold(
+        self: &Arc<Self>,
+        integration: &Arc<Integration>,
+        facts: CallFacts,
+        claim: Option<Claim>,
+        noted: Option<Box<str>>,
+    ) -> Result<Hold, NotAdmitted> {
         let (admission, now) = self.reserve(integration, &facts).await?;
-        let worst = worst_row(integration, &facts, &admission, now);
+        let worst = UsageEntry {
+            extra: noted,
+            ..worst_row(integration, &facts, &admission, now)
+        };
         let terms = hold::Terms {
             amount: admission.hold,
             warnings: admission.warnings,

@@ -1,10 +1,17 @@
 //! The `config` of an integration: how its provider is reached, priced and bounded.
 
+mod fallback;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::price::Rates;
+
+pub use fallback::{
+    AttemptsMistake, FALLBACKS_MAX, Fallback, RETRIES_MAX, RETRY_WAIT_SECONDS,
+    RETRY_WAIT_SECONDS_MAX,
+};
 
 /// The most output tokens that are held for a request which names no maximum, unless configured.
 pub const DEFAULT_OUTPUT_TOKENS: u64 = 4_096;
@@ -20,6 +27,18 @@ pub enum OnDisconnect {
     Cancel,
 }
 
+/// Whose words a server speaks that may speak either's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spoken {
+    /// OpenAI's.
+    #[default]
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// Anthropic's.
+    Anthropic,
+}
+
 /// The settings of an integration. Unknown names are refused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +47,9 @@ pub struct IntegrationConfig {
     /// be written as `endpoint`, which is what some providers call it.
     #[serde(alias = "endpoint", skip_serializing_if = "Option::is_none")]
     pub base_url: Option<String>,
+    /// Whose words the provider speaks, where that is not clear from its type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Spoken>,
     /// The provider's API version, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
@@ -53,9 +75,16 @@ pub struct IntegrationConfig {
     /// What happens to an answer when its caller goes away.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_disconnect: Option<OnDisconnect>,
-    /// Integrations to try in turn when this one refuses; names or ids.
+    /// How often a call is tried again here when the provider refuses it and cannot have billed
+    /// it; never, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retries: Option<u32>,
+    /// Seconds that a call may be kept waiting before further attempts, all together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_wait_seconds: Option<u32>,
+    /// Integrations of the same tenant to try in turn after that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fallback: Vec<String>,
+    pub fallback: Vec<Fallback>,
 }
 
 impl IntegrationConfig {

@@ -75,6 +75,8 @@ pub(crate) struct Desk {
     pub(crate) sends_form: bool,
     integration: Option<Arc<Integration>>,
     pub(crate) timing: Timing,
+    /// Which attempt of the call is under way, where there may be several.
+    pub(crate) tries: Option<u32>,
 }
 
 /// Who speaks in an answer.
@@ -82,6 +84,22 @@ pub(crate) struct Desk {
 pub(crate) enum Origin {
     Gateway,
     Provider,
+}
+
+impl Origin {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Provider => "provider",
+        }
+    }
+
+    /// Whether an answer says that it is of this origin.
+    pub(crate) fn stands_on(self, headers: &HeaderMap) -> bool {
+        headers
+            .get(ORIGIN)
+            .is_some_and(|value| value == self.as_str())
+    }
 }
 
 impl Desk {
@@ -95,6 +113,7 @@ impl Desk {
             sends_form: false,
             integration: None,
             timing: Timing::start(),
+            tries: None,
         }
     }
 
@@ -178,13 +197,20 @@ impl Desk {
                 HeaderValue::from_static(verdict.as_str()),
             );
         }
-        let origin = match origin {
-            Origin::Gateway => "gateway",
-            Origin::Provider => "provider",
-        };
-        headers.insert("x-tollgate-origin", HeaderValue::from_static(origin));
+        headers.insert(ORIGIN, HeaderValue::from_static(origin.as_str()));
+        self.attempt_headers(headers);
         self.rate_headers(headers);
         self.timing.put_on(headers);
+    }
+
+    /// Which integration answers, and after how many attempts, where that is not clear.
+    fn attempt_headers(&self, headers: &mut HeaderMap) {
+        let Some(tries) = self.tries else { return };
+        headers.insert("x-tollgate-attempts", HeaderValue::from(tries));
+        let id = self.integration.as_ref().map(|one| one.id.to_string());
+        if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
+            headers.insert("x-tollgate-integration", id);
+        }
     }
 
     fn rate_headers(&self, headers: &mut HeaderMap) {
@@ -202,6 +228,7 @@ impl Desk {
     }
 }
 
+const ORIGIN: HeaderName = HeaderName::from_static("x-tollgate-origin");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
 const ANTHROPIC_RATE_LIMIT: HeaderName =

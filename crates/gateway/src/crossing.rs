@@ -6,10 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use cus_models::CusProviderType;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use tollgate_app::directory::{Integration, KeyEntry, RouteRefusal};
+use tollgate_app::directory::{Integration, KeyEntry, RouteRefusal, Snapshot};
 use tollgate_providers::{
     AnswerShape, Reply, RequestFacts, Terms, Translated, Translation, Untranslatable,
 };
@@ -18,7 +17,7 @@ use crate::answer::Desk;
 use crate::error::Refused;
 
 /// How the answer of a call comes back to a caller of another dialect.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Crossing {
     translation: Translation,
     /// Whether the caller asked for usage at the end of a stream.
@@ -73,12 +72,12 @@ impl Crossing {
 pub(crate) fn route<'m>(
     key: &KeyEntry,
     (named, model): (Option<&str>, Option<&'m str>),
-    serves: impl Fn(CusProviderType) -> bool,
-    translates: impl Fn(CusProviderType) -> bool,
+    serves: impl Fn(&Snapshot) -> bool,
+    translates: impl Fn(&Snapshot) -> bool,
 ) -> Result<(Arc<Integration>, Option<&'m str>), RouteRefusal> {
     let any = Cell::new(false);
-    let seen = |provider_type| {
-        let serves = serves(provider_type);
+    let seen = |one: &Snapshot| {
+        let serves = serves(one);
         any.set(any.get() || serves);
         serves
     };

@@ -8,6 +8,7 @@ use hyper::body::{Body as _, Incoming};
 use tollgate_app::App;
 
 use crate::answer::{Answer, Desk};
+use crate::attempts;
 use crate::config::GatewayConfig;
 use crate::drain::Drains;
 use crate::error::Refused;
@@ -64,6 +65,9 @@ async fn pass(
     let aim = resolve::aim(&head, desk)?;
     let caller = identify::identify(gateway, &head, desk)?;
     let route = resolve::resolve(gateway, caller, head, aim, body).await?;
+    if route.again.is_some() {
+        return Box::pin(attempts::make(gateway, route, desk)).await;
+    }
     let admitted = admit::admit(gateway, &route, desk).await?;
     let outbound = prepare::prepare(gateway, &route, &admitted)?;
     desk.timing.leaves();

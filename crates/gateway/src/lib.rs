@@ -5,6 +5,7 @@
 //! away; [`serve`] owns the sockets and the tasks.
 
 mod answer;
+mod attempts;
 pub mod carrier;
 pub mod config;
 pub mod connector;

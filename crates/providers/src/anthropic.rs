@@ -28,6 +28,14 @@ const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 /// What a caller that names no version is taken to speak.
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
+/// The operations of the dialect.
+pub(crate) const OPERATIONS: &[Operation] = &[
+    Operation::Messages,
+    Operation::CountTokens,
+    Operation::ListModels,
+    Operation::GetModel,
+];
+
 static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::Anthropic,
     title: "Anthropic",
@@ -38,12 +46,7 @@ static DESCRIPTION: Description = Description {
     credential_fields: &[openai::API_KEY],
     // No hard cap: every request of this dialect names its maximum.
     config_fields: &[openai::BASE_URL, openai::ALIASES, openai::PRICES],
-    operations: &[
-        Operation::Messages,
-        Operation::CountTokens,
-        Operation::ListModels,
-        Operation::GetModel,
-    ],
+    operations: OPERATIONS,
 };
 
 static FORWARDED: Forwarded = Forwarded {
@@ -57,25 +60,12 @@ impl Provider for Anthropic {
         &DESCRIPTION
     }
 
-    /// The address in a `base_url` as Anthropic's SDKs take it: without the version. One with
-    /// `/v1` at its end is taken to mean the same.
     fn endpoint(
         &self,
         config: &IntegrationConfig,
         policy: &UrlPolicy,
     ) -> Result<Endpoint, UrlError> {
-        let own = DESCRIPTION.default_url;
-        let url = config
-            .base_url
-            .as_deref()
-            .or(own)
-            .ok_or(UrlError::Missing)?;
-        let endpoint = Endpoint::parse(url, policy)?;
-        let prefix = endpoint.prefix().strip_suffix("/v1").map(str::to_owned);
-        Ok(match prefix {
-            Some(prefix) => endpoint.with_prefix(&prefix),
-            None => endpoint,
-        })
+        endpoint(&DESCRIPTION, config, policy)
     }
 
     fn check_credential(&self, credential: &Secret) -> Result<(), CredentialError> {
@@ -83,32 +73,68 @@ impl Provider for Anthropic {
     }
 
     fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError> {
-        if !DESCRIPTION.operations.contains(&call.operation) {
-            return Err(PrepareError::Unserved(call.operation));
-        }
-        let uri = FORWARDED.uri(call)?;
-        let mut headers = FORWARDED.headers(call)?;
-        headers.entry(VERSION).or_insert(DEFAULT_VERSION);
-        let secret = call.credential.ok_or(PrepareError::NoCredential)?;
-        headers.insert(API_KEY, credential::api_key(secret, "")?);
-        let body = call.body.map_or_else(EditedBody::empty, |(body, facts)| {
-            let mut edits = Edits::of(facts);
-            if let Some(model) = call.model {
-                edits.model(facts, model);
-            }
-            edits.apply(body)
-        });
-        let method = call.operation.method();
-        Ok(Outbound {
-            method,
-            uri,
-            headers,
-            body,
-            usage_chunk: UsageChunk::Keep,
-        })
+        prepare(&DESCRIPTION, call)
     }
 
     fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
         openai::probe(self, call, Face::Anthropic)
     }
+}
+
+/// The address in a `base_url` as Anthropic's SDKs take it: without the version. One with `/v1` at
+/// its end is taken to mean the same.
+pub(crate) fn endpoint(
+    description: &Description,
+    config: &IntegrationConfig,
+    policy: &UrlPolicy,
+) -> Result<Endpoint, UrlError> {
+    let own = description.default_url;
+    let url = config
+        .base_url
+        .as_deref()
+        .or(own)
+        .ok_or(UrlError::Missing)?;
+    let endpoint = Endpoint::parse(url, policy)?;
+    let prefix = endpoint.prefix().strip_suffix("/v1").map(str::to_owned);
+    Ok(match prefix {
+        Some(prefix) => endpoint.with_prefix(&prefix),
+        None => endpoint,
+    })
+}
+
+/// The request to a server that speaks the dialect.
+pub(crate) fn prepare(
+    description: &Description,
+    call: &PrepareCall<'_>,
+) -> Result<Outbound, PrepareError> {
+    if !description.operations.contains(&call.operation) {
+        return Err(PrepareError::Unserved(call.operation));
+    }
+    let uri = FORWARDED.uri(call)?;
+    let mut headers = FORWARDED.headers(call)?;
+    headers.entry(VERSION).or_insert(DEFAULT_VERSION);
+    match call.credential {
+        Some(secret) => {
+            headers.insert(API_KEY, credential::api_key(secret, "")?);
+        }
+        None if description.credential == Presence::Required => {
+            return Err(PrepareError::NoCredential);
+        }
+        None => {}
+    }
+    let body = call.body.map_or_else(EditedBody::empty, |(body, facts)| {
+        let mut edits = Edits::of(facts);
+        if let Some(model) = call.model {
+            edits.model(facts, model);
+        }
+        edits.apply(body)
+    });
+    let method = call.operation.method();
+    Ok(Outbound {
+        method,
+        uri,
+        headers,
+        body,
+        usage_chunk: UsageChunk::Keep,
+    })
 }

@@ -1,9 +1,10 @@
-//! Any server that speaks OpenAI's dialect: a local one, or another company's.
+//! Any server that speaks OpenAI's dialect, or Anthropic's: a local one, or another company's.
 
 use cus_models::CusProviderType;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_vault::Secret;
 
+use crate::anthropic;
 use crate::credential::{self, CredentialError};
 use crate::dialect::Dialect;
 use crate::edit::CapMember;
@@ -11,7 +12,8 @@ use crate::face::Face;
 use crate::openai;
 use crate::operation::Operation;
 use crate::provider::{
-    Description, Field, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
+    Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, ProbeCall,
+    Provider,
 };
 use crate::translate::Translation;
 use crate::url::{Endpoint, UrlError, UrlPolicy};
@@ -19,6 +21,26 @@ use crate::url::{Endpoint, UrlError, UrlPolicy};
 /// A server of one's own.
 #[derive(Debug)]
 pub(crate) struct Custom;
+
+/// The same, speaking Anthropic's dialect.
+#[derive(Debug)]
+pub(crate) struct CustomMessages;
+
+/// Where the server is.
+const BASE_URL: Field = Field {
+    hint: "where the server is, with its path, for example `https://llm.example/v1`",
+    presence: Presence::Required,
+    ..openai::BASE_URL
+};
+
+/// Whose words it speaks.
+const DIALECT: Field = Field {
+    name: "dialect",
+    title: "Dialect",
+    hint: "`openai`, or `anthropic` for a server that serves `/v1/messages`",
+    kind: FieldKind::Text,
+    presence: Presence::Optional,
+};
 
 static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::Custom,
@@ -29,17 +51,26 @@ static DESCRIPTION: Description = Description {
     credential: Presence::Optional,
     credential_fields: &[openai::API_KEY],
     config_fields: &[
-        Field {
-            hint: "where the server is, with its path, for example `https://llm.example/v1`",
-            presence: Presence::Required,
-            ..openai::BASE_URL
-        },
+        BASE_URL,
+        DIALECT,
         openai::ALIASES,
         openai::PRICES,
         openai::HARD_CAP,
         openai::OUTPUT_TOKENS,
     ],
     operations: openai::OPERATIONS,
+};
+
+static SPEAKING_MESSAGES: Description = Description {
+    provider_type: CusProviderType::Custom,
+    title: "Anthropic-compatible",
+    dialect: Dialect::Anthropic,
+    faces: &[Face::Anthropic],
+    default_url: None,
+    credential: Presence::Optional,
+    credential_fields: &[openai::API_KEY],
+    config_fields: &[BASE_URL, DIALECT, openai::ALIASES, openai::PRICES],
+    operations: anthropic::OPERATIONS,
 };
 
 impl Provider for Custom {
@@ -76,5 +107,31 @@ impl Provider for Custom {
 
     fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
         openai::probe(self, call, Face::OpenAi)
+    }
+}
+
+impl Provider for CustomMessages {
+    fn describe(&self) -> &'static Description {
+        &SPEAKING_MESSAGES
+    }
+
+    fn endpoint(
+        &self,
+        config: &IntegrationConfig,
+        policy: &UrlPolicy,
+    ) -> Result<Endpoint, UrlError> {
+        anthropic::endpoint(&SPEAKING_MESSAGES, config, policy)
+    }
+
+    fn check_credential(&self, credential: &Secret) -> Result<(), CredentialError> {
+        credential::api_key(credential, "").map(drop)
+    }
+
+    fn prepare(&self, call: &PrepareCall<'_>) -> Result<Outbound, PrepareError> {
+        anthropic::prepare(&SPEAKING_MESSAGES, call)
+    }
+
+    fn probe(&self, call: &ProbeCall<'_>) -> Result<Outbound, PrepareError> {
+        openai::probe(self, call, Face::Anthropic)
     }
 }

@@ -220,6 +220,23 @@ impl Operation {
         )
     }
 
+    /// Whether a request says all that it needs, so that it may be sent again, and to another
+    /// account: it goes by nothing that a provider keeps of an earlier one.
+    #[must_use]
+    pub const fn may_be_repeated(self) -> bool {
+        matches!(
+            self,
+            Self::ChatCompletions
+                | Self::Completions
+                | Self::Embeddings
+                | Self::Messages
+                | Self::Converse
+                | Self::ConverseStream
+                | Self::Invoke
+                | Self::InvokeStream
+        )
+    }
+
     /// Whether the answer has output of its own, so that there is something to bound.
     pub const fn has_output(self) -> bool {
         self.may_stream()

@@ -6,9 +6,9 @@ use tollgate_core::TokenUsage;
 
 use crate::client::{Answer, Client};
 
-const PATH: &str = "/api/v1/integrations";
+pub(crate) const PATH: &str = "/api/v1/integrations";
 
-fn body(name: &str) -> Value {
+pub(crate) fn body(name: &str) -> Value {
     json!({
         "name": name,
         "provider_type": "openai",
@@ -32,11 +32,11 @@ fn changed(member: &str, value: Value) -> Value {
     body
 }
 
-async fn post(client: &Client, body: &Value) -> Answer {
+pub(crate) async fn post(client: &Client, body: &Value) -> Answer {
     client.admin("POST", PATH).json(body).send().await
 }
 
-async fn patch(client: &Client, id: &str, body: Value) -> Answer {
+pub(crate) async fn patch(client: &Client, id: &str, body: Value) -> Answer {
     client
         .admin("PATCH", &format!("{PATH}/{id}"))
         .json(&body)
@@ -44,7 +44,7 @@ async fn patch(client: &Client, id: &str, body: Value) -> Answer {
         .await
 }
 
-async fn made(client: &Client, body: &Value) -> (String, Value) {
+pub(crate) async fn made(client: &Client, body: &Value) -> (String, Value) {
     let made = post(client, body).await.json_of(201);
     (made["id"].as_str().unwrap().to_owned(), made)
 }

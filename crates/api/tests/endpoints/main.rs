@@ -13,6 +13,7 @@ mod description;
 mod edge;
 mod enforcement;
 mod exports;
+mod fallback;
 mod health;
 mod holds;
 mod idempotency;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use arc_swap::ArcSwap;
-use cus_models::CusIntegration;
+use cus_models::{CusIntegration, CusProviderType};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tollgate_core::config::IntegrationConfig;
@@ -13,7 +13,7 @@ use tollgate_core::gate::{Gate, Sharing};
 use tollgate_core::price::ModelPrices;
 use tollgate_core::price::book::prices_from_config;
 use tollgate_core::{CredentialId, IntegrationId, Moment, TenantId};
-use tollgate_providers::{Endpoint, UrlError, UrlPolicy, registry};
+use tollgate_providers::{Endpoint, Provider, UrlError, UrlPolicy, registry};
 use tollgate_store::CredentialRow;
 use tollgate_vault::{Binding, CredentialRef, KeyRing, MasterKeyId, Sealed, Secret, VaultError};
 
@@ -116,8 +116,8 @@ impl Snapshot {
             None if record.credential_ref.is_empty() => Credential::Absent,
             None => Credential::Referenced(record.credential_ref.parse()?),
         };
-        let prices = own_prices(&config);
-        let endpoint = registry::find(record.provider_type)
+        let prices = own_prices(&config, record.provider_type);
+        let endpoint = registry::of(record.provider_type, &config)
             .map(|provider| provider.endpoint(&config, policy))
             .transpose();
         let mark = row.map(CredentialMark::of);
@@ -133,12 +133,18 @@ impl Snapshot {
         })
     }
 
+    /// The provider that it goes to, if its type is served.
+    #[must_use]
+    pub fn provider(&self) -> Option<&'static dyn Provider> {
+        registry::of(self.record.provider_type, &self.config)
+    }
+
     /// The price that the integration itself sets for a model.
     #[must_use]
     pub fn own_prices(&self, model: &str) -> Option<Arc<ModelPrices>> {
         let exact = self.prices.get(model).map(Arc::clone);
         // Another case, or a dated snapshot: looked for only where there are prices at all.
-        exact.or_else(|| prices_from_config(&self.config, model))
+        exact.or_else(|| prices_from_config(&self.config, self.record.provider_type, model))
     }
 
     /// The master key that the credential is sealed under; none where it is not sealed here.
@@ -178,8 +184,14 @@ impl Snapshot {
     }
 }
 
-fn own_prices(config: &IntegrationConfig) -> HashMap<String, Arc<ModelPrices>> {
-    let priced = |model: &String| Some((model.clone(), prices_from_config(config, model)?));
+fn own_prices(
+    config: &IntegrationConfig,
+    provider: CusProviderType,
+) -> HashMap<String, Arc<ModelPrices>> {
+    let priced = |model: &String| {
+        let prices = prices_from_config(config, provider, model)?;
+        Some((model.clone(), prices))
+    };
     config.prices.keys().filter_map(priced).collect()
 }
 

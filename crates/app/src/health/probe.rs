@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_core::health::{Cause, Finding};
-use tollgate_providers::{ProbeCall, registry};
+use tollgate_providers::ProbeCall;
 use tollgate_vault::Secret;
 
 use crate::app::App;
@@ -70,7 +70,7 @@ impl App {
         credential: Option<&Secret>,
     ) -> Heard {
         let unusable = |what: String| Heard::silently(Finding::Unusable, what);
-        let Some(provider) = registry::find(snapshot.record.provider_type) else {
+        let Some(provider) = snapshot.provider() else {
             return unusable("this version does not speak to such providers".to_owned());
         };
         let endpoint = match &snapshot.endpoint {

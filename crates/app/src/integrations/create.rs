@@ -10,7 +10,7 @@ use tollgate_store::NewCredential;
 use tollgate_vault::CredentialRef;
 
 use super::credential::Place;
-use super::settings::provider_of;
+use super::settings::{kept_settings, provider_of};
 use super::{CredentialMark, EnteredCredential, ShownIntegration, audited, target};
 use crate::app::App;
 use crate::context::Context;
@@ -77,6 +77,9 @@ impl App {
             ..CusIntegration::new(tenant.as_str(), new.name, new.provider_type, kept.reference)
                 .map_err(|invalid| broken_rule(&invalid))?
         };
+        if let Some(config) = kept_settings(&record) {
+            self.check_fallback(context, &record, &config).await?;
+        }
         let credential = kept.sealed.as_ref().map(CredentialMark::from);
         let mut shown = ShownIntegration { record, credential };
         let mut audit = context.audit("integration.create", target(&shown.record));

@@ -1,12 +1,11 @@
 //! The `config` of an integration on its way in: only known names, only places that may be asked.
 
-use cus_models::CusProviderType;
+use cus_models::{CusIntegration, CusProviderType};
 use serde_json::{Map, Value};
 use tollgate_core::TokenClass;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::Rates;
-use tollgate_providers::Provider;
-use tollgate_providers::registry;
+use tollgate_providers::{Provider, registry};
 
 use crate::app::App;
 use crate::error::AppError;
@@ -31,6 +30,22 @@ pub(super) fn provider_of(
     })
 }
 
+/// The provider of an integration, with its settings.
+pub(super) fn provider_with(
+    record: &CusIntegration,
+) -> Result<(&'static dyn Provider, IntegrationConfig), AppError> {
+    let config = kept_settings(record).unwrap_or_default();
+    let provider = registry::of(record.provider_type, &config);
+    let provider = provider.map_or_else(|| provider_of(record.provider_type), Ok)?;
+    Ok((provider, config))
+}
+
+/// The settings that are kept of an integration; none where they cannot be read.
+pub(super) fn kept_settings(record: &CusIntegration) -> Option<IntegrationConfig> {
+    let config = record.config.clone().unwrap_or_default();
+    serde_json::from_value(Value::Object(config)).ok()
+}
+
 impl App {
     /// Reads settings strictly, and checks with the provider that their address may be asked.
     pub(super) fn read_settings(
@@ -44,6 +59,16 @@ impl App {
             Some(entered) => serde_json::from_value(Value::Object(entered.clone()))
                 .map_err(|error| invalid("config", without_values(&error.to_string())))?,
         };
+        let description = provider.describe();
+        let provider = registry::of(description.provider_type, &config).unwrap_or(provider);
+        let takes_dialect = description
+            .config_fields
+            .iter()
+            .any(|it| it.name == "dialect");
+        if config.dialect.is_some() && !takes_dialect {
+            let reason = "give none: only a server of your own may speak one dialect or another";
+            return Err(invalid("config.dialect", reason.to_owned()));
+        }
         let checked = provider.check_config(&config);
         checked.map_err(|mistake| invalid(place_of(mistake.member), mistake.to_string()))?;
         let endpoint = provider.endpoint(&config, &self.url_policy);
@@ -51,6 +76,10 @@ impl App {
         if config.prices.values().any(is_negative) {
             let reason = "give prices of zero or more nano-dollars a million tokens".to_owned();
             return Err(invalid("config.prices", reason));
+        }
+        if let Some(mistake) = config.attempts_mistake() {
+            let place = place_of(mistake.member);
+            return Err(invalid(place, mistake.reason.to_owned()));
         }
         Ok(config)
     }
@@ -62,6 +91,9 @@ fn place_of(member: &str) -> &'static str {
         "api_version" => "config.api_version",
         "region" => "config.region",
         "deployments" => "config.deployments",
+        "fallback" => "config.fallback",
+        "retries" => "config.retries",
+        "retry_wait_seconds" => "config.retry_wait_seconds",
         _ => "config.base_url",
     }
 }

@@ -12,7 +12,7 @@ use tollgate_vault::CredentialRef;
 
 use super::create::check_bounds;
 use super::credential::Place;
-use super::settings::{merge, provider_of};
+use super::settings::{kept_settings, merge, provider_of};
 use super::{CredentialMark, EnteredCredential, ShownIntegration, audited, parsed_id, target};
 use crate::app::App;
 use crate::context::Context;
@@ -84,12 +84,8 @@ impl App {
             rules.check(check_name(name))?;
         }
         apply(&mut shown.record, patch);
-        let mut left_out = false;
-        let settings = self.read_settings(provider, shown.record.config.as_ref());
-        if let Some(new) = rules.check(settings)? {
-            let moves = destination(&before.record) != Some((new.base_url, new.region));
-            left_out = moves && !comes_again;
-        }
+        let moves = self.moves(context, &before.record, &shown.record).await;
+        let left_out = rules.check(moves)? == Some(true) && !comes_again;
         let named = CusIntegration {
             name: before.record.name.clone(),
             ..shown.record.clone()
@@ -121,6 +117,24 @@ impl App {
             record,
             credential: shown.credential,
         })
+    }
+
+    /// Checks the new settings; whether the credential will go elsewhere by them.
+    async fn moves(
+        &self,
+        context: &Context,
+        before: &CusIntegration,
+        after: &CusIntegration,
+    ) -> Result<bool, AppError> {
+        let provider = provider_of(after.provider_type)?;
+        let new = self.read_settings(provider, after.config.as_ref())?;
+        let old = kept_settings(before);
+        // What it falls back to is looked at when it changes: a list whose integrations have gone
+        // since does not stand in the way of other changes.
+        if old.as_ref().is_none_or(|old| old.fallback != new.fallback) {
+            self.check_fallback(context, after, &new).await?;
+        }
+        Ok(old.is_none_or(|old| destination(&old) != destination(&new)))
     }
 
     /// The credential that comes with the patch, sealed; its mark and reference go to `shown`.
@@ -175,11 +189,9 @@ impl App {
     }
 }
 
-/// Where the credential goes; none if the settings cannot be read, so that it is asked for again.
-fn destination(record: &CusIntegration) -> Option<(Option<String>, Option<String>)> {
-    let config = record.config.clone().unwrap_or_default();
-    let config: IntegrationConfig = serde_json::from_value(Value::Object(config)).ok()?;
-    Some((config.base_url, config.region))
+/// Where the credential goes.
+fn destination(config: &IntegrationConfig) -> (Option<&str>, Option<&str>) {
+    (config.base_url.as_deref(), config.region.as_deref())
 }
 
 fn needs_credential() -> AppError {

@@ -145,10 +145,15 @@ impl PriceBook {
 }
 
 /// What an integration's own configuration says that a model costs: these prices win over every
-/// book. The model is looked up by its name after aliases, in any case, and a dated snapshot as
-/// its family. Negative prices are no prices.
+/// book. The model is looked up by its name after aliases, in any case, and then by what is left of
+/// it at its provider without a snapshot's date, a region or a revision. Negative prices are no
+/// prices.
 #[must_use]
-pub fn prices_from_config(config: &IntegrationConfig, model: &str) -> Option<Arc<ModelPrices>> {
+pub fn prices_from_config(
+    config: &IntegrationConfig,
+    provider: CusProviderType,
+    model: &str,
+) -> Option<Arc<ModelPrices>> {
     static VERSION: LazyLock<Arc<str>> = LazyLock::new(|| INTEGRATION.into());
     if config.prices.is_empty() {
         return None;
@@ -162,7 +167,7 @@ pub fn prices_from_config(config: &IntegrationConfig, model: &str) -> Option<Arc
     };
     let folded = name::folded(model);
     let rates = named(model)
-        .or_else(|| name::forms(CusProviderType::Custom, &folded).find_map(named))
+        .or_else(|| name::forms(provider, &folded).find_map(named))
         .filter(|rates| !is_negative(rates))?;
     Some(Arc::new(ModelPrices {
         version: Arc::clone(&VERSION),

@@ -1,6 +1,6 @@
 //! Prices of an operator's or an integration's own.
 
-use cus_models::CusProviderType::{self, AzureOpenAi, Custom, OpenAi};
+use cus_models::CusProviderType::{self, AzureOpenAi, Bedrock, Custom, OpenAi};
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::book::{MatchedBy, prices_from_config};
 use tollgate_core::price::overrides::{
@@ -133,7 +133,7 @@ fn an_integrations_own_prices_are_found_by_name_and_family() {
         "llama-local-20260101",
         "LLAMA-local-latest",
     ] {
-        let prices = prices_from_config(&config, name).unwrap();
+        let prices = prices_from_config(&config, Custom, name).unwrap();
         assert_eq!(
             (prices.rates.input, &*prices.version),
             (5, "integration"),
@@ -141,10 +141,31 @@ fn an_integrations_own_prices_are_found_by_name_and_family() {
         );
     }
     for name in ["llama-local-2", "llama", "bad", ""] {
-        assert_eq!(prices_from_config(&config, name), None, "{name}");
+        assert_eq!(prices_from_config(&config, Custom, name), None, "{name}");
     }
-    assert_eq!(
-        prices_from_config(&IntegrationConfig::default(), "gpt-4o"),
-        None
-    );
+    let nothing = IntegrationConfig::default();
+    assert_eq!(prices_from_config(&nothing, OpenAi, "gpt-4o"), None);
+}
+
+#[test]
+fn own_prices_of_a_model_of_bedrocks_are_found_through_its_profiles_and_regions() {
+    let config: IntegrationConfig = serde_json::from_str(
+        r#"{"prices":{"anthropic.m":{"input":5,"output":6},"eu.anthropic.m":{"input":7,"output":8}}}"#,
+    )
+    .unwrap();
+    let arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile";
+    for (name, input) in [
+        ("anthropic.m-20250929-v1:0", 5),
+        ("us.anthropic.m-20250929-v1:0", 5),
+        ("global.anthropic.m-v1:0", 5),
+        (&*format!("{arn}/apac.anthropic.m-v1:0"), 5),
+        ("eu.anthropic.m", 7),
+    ] {
+        let prices = prices_from_config(&config, Bedrock, name).unwrap();
+        assert_eq!(prices.rates.input, input, "{name}");
+    }
+    for name in ["us.anthropic.m", "anthropic.m-v1:0"] {
+        assert_eq!(prices_from_config(&config, Custom, name), None, "{name}");
+    }
+    assert_eq!(prices_from_config(&config, Bedrock, "us.anthropic.n"), None);
 }

@@ -58,7 +58,16 @@ pub(crate) async fn admit(
         ask,
         prices: route.prices.clone(),
     };
-    match gateway.app.metering().admit(&route.integration, call).await {
+    let metering = gateway.app.metering();
+    let again = route.again.as_ref();
+    let decided = match again.and_then(|again| again.attempt.as_ref()) {
+        None => metering.admit(&route.integration, call).await,
+        Some(attempt) => {
+            let again = metering.admit_again(&route.integration, call, attempt);
+            again.await
+        }
+    };
+    match decided {
         Ok(hold) => {
             desk.admitted(hold.call_id(), hold.warnings().verdict());
             Ok(Admitted::Held(hold))

@@ -27,12 +27,25 @@ pub(crate) struct Landed {
     pub(crate) route: Route,
 }
 
+/// A call to which no answer came: why, and what its caller is told.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) silence: Silence,
+    pub(crate) refused: Refused,
+}
+
+impl From<Unanswered> for Refused {
+    fn from(unanswered: Unanswered) -> Self {
+        unanswered.refused
+    }
+}
+
 pub(crate) async fn forward(
     gateway: &Gateway,
     mut route: Route,
     admitted: Admitted,
     outbound: Outbound,
-) -> Result<Landed, Refused> {
+) -> Result<Landed, Unanswered> {
     let dispatch = match &admitted {
         Admitted::Held(hold) => Some(hold.dispatch()),
         Admitted::Free(_) => None,
@@ -83,7 +96,7 @@ pub(crate) async fn forward(
                 |fault| fault.refused(&gateway.config),
             );
             flight.land(|cargo| cargo.settle(Outcome::of_silence(silence)));
-            Err(refused)
+            Err(Unanswered { silence, refused })
         }
     }
 }

@@ -1,21 +1,22 @@
 //! Phase two: what is called, and through which integration.
 
+mod way;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cus_models::CusProviderType;
 use http::StatusCode;
 use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
-use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::ModelPrices;
-use tollgate_providers::{Dialect, Face, Matched, Operation, Provider, RequestFacts, registry};
+use tollgate_providers::{Dialect, Face, Matched, Operation, Provider, RequestFacts};
 
 use crate::answer::Desk;
+use crate::attempts::Again;
 use crate::crossing::{self, Crossing};
 use crate::error::Refused;
 use crate::exchange::Gateway;
@@ -23,8 +24,7 @@ use crate::gathered::Gathered;
 use crate::phase::identify::Caller;
 use crate::upload::{ModelNamed, Upload, receive};
 
-/// The most characters that a model's name may have.
-const MODEL_CHARS_MAX: usize = 100;
+pub(crate) use way::{Request, through};
 
 /// What a request's path aims at.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub(crate) struct Route {
     pub(crate) head: Parts,
     /// The way back of an answer whose caller speaks another dialect.
     pub(crate) crossing: Option<Crossing>,
+    /// How it may be tried again, where its integration wants that.
+    pub(crate) again: Option<Box<Again>>,
 }
 
 impl std::fmt::Debug for Route {
@@ -97,81 +99,47 @@ fn guess(head: &Parts) -> Dialect {
 pub(crate) async fn resolve(
     gateway: &Gateway,
     caller: Caller,
-    mut head: Parts,
-    mut aim: Aim,
+    head: Parts,
+    aim: Aim,
     body: Incoming,
 ) -> Result<Route, Refused> {
-    let (mut body, mut upload) = receive_body(gateway, &aim, &head, body).await?;
+    let (body, mut upload) = receive_body(gateway, &aim, &head, body).await?;
+    let (face, operation) = (aim.face, aim.operation);
+    let in_body = body.as_ref().and_then(|(_, facts)| facts.model());
     // Where the path names the model, the provider does not look for it in the body.
-    let in_body = || {
-        let facts = body.as_ref().map(|(_, facts)| facts);
-        facts.and_then(RequestFacts::model).map(AsRef::as_ref)
-    };
-    let asked = aim.model.as_deref().or_else(in_body);
+    let asked = aim.model.as_deref().or(in_body.map(AsRef::as_ref));
     let named = integration_header(&head)?;
-    let serves = |provider_type| {
-        registry::find(provider_type).is_some_and(|provider| answers(provider, &aim))
-    };
-    let translates = |provider_type| reaches(provider_type, &aim);
+    let serves = |one: &Snapshot| way::answers(one, face, operation);
+    let translates = |one: &Snapshot| way::translation(one, face, operation).is_some();
     let (integration, rest) = crossing::route(&caller.key, (named, asked), serves, translates)
         .map_err(|refusal| no_route(&refusal))?;
-    let snapshot = Arc::clone(&integration.snapshot());
-    let provider = registry::find(snapshot.record.provider_type)
-        .ok_or_else(|| not_served(&snapshot, aim.operation))?;
-    let model = rest.map(|rest| provider_model(rest, body.as_ref(), &snapshot));
+    let rest = rest.map(|rest| shared(rest, in_body));
+    let request = Request {
+        operation,
+        face,
+        head,
+        body,
+    };
+    let snapshot = integration.snapshot();
+    let again = Again::of(&snapshot, &caller.key, (&request, rest.as_ref()));
+    drop(snapshot);
+    let route = through(gateway, request, integration, rest)?;
     // Where the path names it, the form's own is not looked at.
     let form = upload.as_mut().filter(|_| aim.model.is_none());
-    name_model(form, body.as_ref(), model.as_deref());
-    let booked = model
-        .as_ref()
-        .map(|model| booked_model(provider, model))
-        .transpose()?;
-    let now = gateway.app.now();
-    let mut prices = model
-        .as_deref()
-        .and_then(|model| gateway.app.prices(&snapshot, model, now));
-    let crossing = if answers(provider, &aim) {
-        None
-    } else {
-        let ends = (provider, &*snapshot, prices.as_deref());
-        Some(cross(&mut aim, &mut head, &mut body, ends)?)
-    };
-    prices = prices.filter(|_| has_known_price(body.as_ref(), &snapshot));
+    name_model(form, route.body.as_ref(), route.model.as_deref());
     Ok(Route {
-        operation: aim.operation,
-        face: aim.face,
-        integration,
-        snapshot,
-        provider,
-        model,
-        booked,
-        prices,
-        body,
         upload,
-        head,
-        crossing,
+        again,
+        ..route
     })
 }
 
-/// Puts a request into the words of a provider that does not speak its caller's.
-fn cross(
-    aim: &mut Aim,
-    head: &mut Parts,
-    body: &mut Option<(Bytes, RequestFacts)>,
-    (provider, snapshot, prices): (&dyn Provider, &Snapshot, Option<&ModelPrices>),
-) -> Result<Crossing, Refused> {
-    let config = &snapshot.config;
-    let translation = provider.translation(aim.face, aim.operation, config);
-    let (Some(translation), Some((bytes, _))) = (translation, body.as_ref()) else {
-        return Err(not_served(snapshot, aim.operation));
-    };
-    let most = prices.and_then(|prices| prices.output_tokens_max);
-    let output_max = config.output_tokens().min(most.unwrap_or(u64::MAX));
-    let crossed = Crossing::make(translation, bytes, head, output_max)?;
-    aim.operation = crossed.translated.operation;
-    aim.face = crossed.translated.face;
-    *body = Some((crossed.translated.body, crossed.facts));
-    Ok(crossed.crossing)
+/// A name, in the request's own allocation where it is the same.
+fn shared(name: &str, in_body: Option<&Arc<str>>) -> Arc<str> {
+    match in_body {
+        Some(same) if **same == *name => Arc::clone(same),
+        _ => name.into(),
+    }
 }
 
 /// The body and what it says; of a form only what it says, and the form on its way.
@@ -238,61 +206,7 @@ async fn read_body(
     let mut facts =
         RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
     facts.heed(&head.headers);
-    if aim.model.is_none() {
-        facts
-            .required_model()
-            .map_err(|error| Refused::request(&error))?;
-    }
     Ok(Some((bytes, facts)))
-}
-
-/// Whether a provider can be reached by a translation.
-fn reaches(provider_type: CusProviderType, aim: &Aim) -> bool {
-    let config = IntegrationConfig::default();
-    let provider = registry::find(provider_type);
-    let translation = provider.and_then(|it| it.translation(aim.face, aim.operation, &config));
-    translation.is_some()
-}
-
-fn answers(provider: &dyn Provider, aim: &Aim) -> bool {
-    provider.describe().serves(aim.face, aim.operation)
-}
-
-/// Whether the price book's prices are those of the call. A faster tier, or tools that the
-/// provider bills apart, cost more than the book knows: under a budget such a call is refused.
-fn has_known_price(body: Option<&(Bytes, RequestFacts)>, snapshot: &Snapshot) -> bool {
-    let Some((_, facts)) = body else { return true };
-    facts.is_standard_priced() && !(snapshot.config.hard_cap && facts.has_unpriced_tools())
-}
-
-/// The model as the provider knows it: the name without the integration's, after aliases. The
-/// request's own allocation is used again where nothing changes.
-fn provider_model(
-    rest: &str,
-    body: Option<&(Bytes, RequestFacts)>,
-    snapshot: &Snapshot,
-) -> Arc<str> {
-    let model = snapshot.config.model(rest);
-    let unchanged = body.and_then(|(_, facts)| facts.model());
-    match unchanged {
-        Some(same) if **same == *model => Arc::clone(same),
-        _ => model.into(),
-    }
-}
-
-/// The model as the books name it, which is usually as its provider does.
-fn booked_model(provider: &dyn Provider, model: &Arc<str>) -> Result<Arc<str>, Refused> {
-    let booked = provider.booked(model);
-    if booked.is_empty() || booked.chars().nth(MODEL_CHARS_MAX).is_some() {
-        let message = format!("model: a model's name has 1 to {MODEL_CHARS_MAX} characters");
-        let refused = Refused::new(StatusCode::BAD_REQUEST, "invalid_model", message);
-        return Err(refused.about("model"));
-    }
-    Ok(if booked.len() == model.len() {
-        Arc::clone(model)
-    } else {
-        booked.into()
-    })
 }
 
 fn integration_header(head: &Parts) -> Result<Option<&str>, Refused> {
@@ -365,14 +279,4 @@ fn no_route(refusal: &RouteRefusal) -> Refused {
         RouteRefusal::Ambiguous => (StatusCode::BAD_REQUEST, "integration_ambiguous"),
     };
     Refused::new(status, code, refusal.to_string())
-}
-
-fn not_served(snapshot: &Snapshot, operation: Operation) -> Refused {
-    let message = format!(
-        "the integration `{}` is of type {}, which does not serve {} on this path",
-        snapshot.record.name,
-        snapshot.record.provider_type,
-        operation.as_str()
-    );
-    Refused::new(StatusCode::NOT_FOUND, "operation_not_served", message)
 }

@@ -209,6 +209,8 @@ async fn two_credentials_that_differ_are_refused_wherever_they_stand() {
     let own = stage.key.clone();
     let bearer = |key: &str| ("authorization", format!("Bearer {key}"));
     let api_key = |key: &str| ("x-api-key", key.to_owned());
+    let azures = |key: &str| ("api-key", key.to_owned());
+    let ours = |key: &str| ("x-tollgate-key", key.to_owned());
     let other = "tg_caller_somebody_else";
     for (headers, status) in [
         (vec![bearer(&own), api_key(other)], 400),
@@ -217,6 +219,12 @@ async fn two_credentials_that_differ_are_refused_wherever_they_stand() {
         (vec![bearer(other), bearer(&own)], 400),
         (vec![api_key(&own), api_key(other)], 400),
         (vec![bearer(&own), api_key(&own), api_key(other)], 400),
+        (vec![bearer(&own), azures(other)], 400),
+        (vec![bearer(other), azures(&own)], 400),
+        (vec![azures(&own), api_key(other)], 400),
+        (vec![azures(other), ours(&own)], 400),
+        (vec![azures(&own), bearer(&own), ours(&own)], 200),
+        (vec![azures(&own)], 200),
         (vec![bearer(&own), api_key(&own)], 200),
         (vec![bearer(&own), bearer(&own)], 200),
         (vec![api_key(&own)], 200),

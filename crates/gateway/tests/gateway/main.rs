@@ -5,6 +5,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod attempts;
 mod crossings;
 mod destinations;
 mod disconnects;
@@ -14,6 +15,7 @@ mod hostile_caller;
 mod hostile_forms;
 mod hostile_provider;
 mod hot_path;
+mod models;
 mod provider;
 mod refusals;
 mod replays;

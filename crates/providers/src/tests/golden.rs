@@ -133,7 +133,7 @@ impl Played {
         let facts = request
             .as_ref()
             .map(|body| RequestFacts::read(matched.operation, body).unwrap());
-        let provider = provider(provider_type);
+        let provider = registry::of(provider_type, &case.config).unwrap();
         Self {
             case,
             folder: folder.to_owned(),

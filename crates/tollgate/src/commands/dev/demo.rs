@@ -167,7 +167,7 @@ async fn integration(
                 credential: Some(credential()?),
                 credential_ref: None,
                 config: Some(config),
-                default_model: None,
+                default_model: usual_model(provider_type).map(str::to_owned),
                 budget_limit_cents: 0,
                 token_limit_month: 0,
                 rate_limit_rpm: 0,
@@ -181,6 +181,15 @@ async fn integration(
         app.enable_integration(context, id).await?;
     }
     Ok(id)
+}
+
+/// The model of a visitor's call that names none.
+const fn usual_model(provider_type: CusProviderType) -> Option<&'static str> {
+    match provider_type {
+        CusProviderType::OpenAi => Some("gpt-4o-mini"),
+        CusProviderType::Anthropic => Some("claude-haiku-4-5"),
+        CusProviderType::AzureOpenAi | CusProviderType::Bedrock | CusProviderType::Custom => None,
+    }
 }
 
 fn is_at(shown: &ShownIntegration, provider_url: &str) -> bool {

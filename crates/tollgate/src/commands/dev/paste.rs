@@ -126,14 +126,16 @@ print(answer.content[0].text)
         let Demo {
             operator_key,
             admin_key,
+            caller_key,
             openai,
             ..
         } = &self.demo;
         let tollgate = program();
         format!(
-            r"The books, and a budget of ten cents a month:
+            r"A question with its cost, the books, and a budget of ten cents a month:
 
 export TOLLGATE_URL={url} TOLLGATE_ADMIN_URL={admin_url}
+TOLLGATE_KEY={caller_key} {tollgate} chat 'Say hello.'
 TOLLGATE_KEY={admin_key} {tollgate} usage summary
 TOLLGATE_KEY={admin_key} {tollgate} integration update {openai} --budget-cents 10
 TOLLGATE_KEY={admin_key} {tollgate} integration limits {openai}
