@@ -10,6 +10,7 @@ not come twice. Instructions do not depend on how busy the machine is; a little 
 libraries choose their code by what the processor can do.
 
     bench/instructions.py                  # builds, counts, compares with bench/instructions.json
+    bench/instructions.py --features       # and shows what they are spent on
     bench/instructions.py --renew          # writes the figures of this build there
     bench/instructions.py --binary PATH    # a program that is there, with its symbols
 """
@@ -42,6 +43,18 @@ TASKS = {
 }
 # Where memory is asked for: the program's allocator, and the C library's for the libraries that are written in C.
 ALLOCATIONS = re.compile(r"^(mi_(malloc|zalloc|calloc|realloc)(_aligned)?|malloc|calloc|realloc)$")
+# What a call is made of, by the functions that do it. The compiler may fold one into another; then it is not shown.
+FEATURES = {
+    "authentication": "tollgate_gateway::phase::identify::identify",
+    "reading the request": "tollgate_providers::request::RequestFacts::read",
+    "admission: all limits, the hold": "tollgate_app::metering::Metering::admit::*closure*",
+    "opening the credential": "tollgate_app::app::App::open_credential",
+    "the journal, before it leaves": "tollgate_app::metering::hold::Dispatch::leave",
+    "reading the answer's usage": "tollgate_providers::meter::Meter::finish",
+    "reading a stream's pieces": "tollgate_providers::meter::Meter::push",
+    "settling: cost, hold, the journal": "tollgate_gateway::flight::Cargo::settle",
+    "headers of the answer": "tollgate_gateway::headers::for_caller tollgate_gateway::answer::Desk::dress",
+}
 PHASES = {
     "whole": {"calls": 1_000, "body": {"max_tokens": 100}},
     # An event every few milliseconds, so that each is read alone however slow the counting is.
@@ -156,6 +169,9 @@ def a_call(costs, called, calls):
             raise SystemExit(f"no function of the {task}'s task was seen: it has another name now, bring TASKS up to date "
                              "(or the program was built without symbols)")
         figures[task] = round(cost / calls)
+    figures["features"] = {
+        feature: round(sum(cost for name, cost in costs.items() for pattern in patterns.split() if fnmatch.fnmatchcase(name, pattern)) / calls)
+        for feature, patterns in FEATURES.items()}
     figures["allocations"] = round(sum(count for name, count in called.items() if ALLOCATIONS.match(name)) / calls, 1)
     return figures
 
@@ -169,6 +185,7 @@ def main():
     parser.add_argument("--binary", help="a program built with symbols; without it, one is built")
     parser.add_argument("--renew", action="store_true", help="write the figures of this build as those to compare with")
     parser.add_argument("--above", type=float, default=5.0, metavar="PERCENT", help="fail when a figure grew by more")
+    parser.add_argument("--features", action="store_true", help="show what a call's instructions are spent on")
     parser.add_argument("--runs", type=int, default=1, help="count so many times and show the spread")
     options = parser.parse_args()
     if not shutil.which("valgrind"):
@@ -179,7 +196,20 @@ def main():
         with tempfile.TemporaryDirectory(prefix="tollgate-instructions-") as folder:
             runs.append(count(binary, folder))
             print(json.dumps(runs[-1]), file=sys.stderr)
+    if options.features:
+        show_features(runs)
     sys.exit(renew(runs) if options.renew else compare(runs, options.above))
+
+
+def show_features(runs):
+    print("| what | instructions a whole answer | share | a stream | share |\n| --- | --- | --- | --- | --- |")
+    best = [lowest(runs, name) for name in PHASES]
+    rest = [total(figures) - sum(figures["features"].values()) for figures in best]
+    lines = [(feature, [figures["features"][feature] for figures in best]) for feature in FEATURES]
+    for feature, costs in [*lines, ("HTTP on both sides, and the rest", rest)]:
+        cells = [f"{cost:,} | {cost / total(figures):.0%}" if cost else "– | –" for cost, figures in zip(costs, best)]
+        print(f"| {feature} | {' | '.join(cells)} |")
+    print()
 
 
 def lowest(runs, name):
@@ -188,7 +218,8 @@ def lowest(runs, name):
 
 
 def renew(runs):
-    recorded = {"instructions_a_call": {name: lowest(runs, name) for name in PHASES},
+    kept = ("caller", "provider", "allocations")
+    recorded = {"instructions_a_call": {name: {figure: lowest(runs, name)[figure] for figure in kept} for name in PHASES},
                 "renew": "bench/instructions.py --renew"}
     RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
     print(f"wrote {RECORDED.relative_to(ROOT)}")
