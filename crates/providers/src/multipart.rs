@@ -31,6 +31,9 @@ const FIELD_MAX: u64 = 1 << 20;
 /// The longest value of a field that decides, in bytes.
 const VALUE_MAX: usize = 512;
 
+/// What may stand after the last boundary: nothing, a line break, or two as some clients write it.
+const END: &[u8] = b"\r\n\r\n";
+
 /// Looks at a form while it passes.
 #[derive(Debug)]
 pub struct Scanner {
@@ -118,7 +121,7 @@ impl Scanner {
 
     /// Ends the form.
     pub fn finish(&self) -> Result<(), RequestError> {
-        let whole = matches!(self.state, State::Closed) && self.rest.len() != 1;
+        let whole = matches!(self.state, State::Closed) && self.rest.len().is_multiple_of(2);
         if whole { Ok(()) } else { Err(CUT) }
     }
 
@@ -127,7 +130,8 @@ impl Scanner {
         let before = self.rest.len();
         let wanted = match self.state {
             State::Opening => self.delimiter.needle().len(),
-            State::Delimited | State::Closed => 2,
+            State::Delimited => 2,
+            State::Closed => END.len(),
             State::Head | State::Data(_) => HEAD_MAX,
         };
         let room = wanted.saturating_sub(before).min(piece.len());
@@ -209,9 +213,10 @@ impl Scanner {
     }
 
     fn trailing(&mut self) -> Result<Option<usize>, RequestError> {
-        match self.rest.as_slice() {
-            b"\r" | b"\r\n" => Ok(None),
-            _ => Err(TRAILING),
+        if END.starts_with(&self.rest) {
+            Ok(None)
+        } else {
+            Err(TRAILING)
         }
     }
 }

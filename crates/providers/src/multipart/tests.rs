@@ -67,15 +67,26 @@ fn fields_that_decide_are_found_wherever_they_stand() {
 }
 
 #[test]
-fn a_form_is_over_with_its_last_boundary_and_at_most_one_line_break() {
+fn a_form_is_over_with_its_last_boundary_and_at_most_two_line_breaks() {
     let whole = form(&[field("model", "m")]);
     let bare = whole.trim_end();
     assert!(scan(&[bare.as_bytes()]).is_ok());
     assert!(scan(&[whole.as_bytes()]).is_ok());
+    // As the encoder writes it that the first of OpenAI's clients for Node had.
+    assert!(scan(&[format!("{whole}\r\n").as_bytes()]).is_ok());
     for cut in 0..bare.len() {
         assert!(scan(&[&bare.as_bytes()[..cut]]).is_err(), "{cut}");
     }
-    for more in ["\r", "\n", "\r\n\r\n", "x", " ", "--", "\r\n--xYz\r\n"] {
+    for more in [
+        "\r",
+        "\n",
+        "\r\n\r",
+        "\r\n\r\n\r\n",
+        "x",
+        " ",
+        "--",
+        "\r\n--xYz\r\n",
+    ] {
         assert!(
             scan(&[format!("{bare}{more}").as_bytes()]).is_err(),
             "{more:?}"
