@@ -6,6 +6,7 @@
 use std::fmt::Debug;
 use std::pin::Pin;
 
+use jiff::Timestamp;
 use tollgate_core::account::{Draw, Grant};
 use tollgate_core::limit::Limits;
 use tollgate_core::limit::kept::KeptMinute;
@@ -36,8 +37,11 @@ pub(crate) trait Authority: Debug + Send + Sync {
     /// itself.
     fn kept_minute(&self, integration: IntegrationId, now: Moment) -> Answer<'_, KeptMinute>;
 
-    /// Which of these calls the ledger has, in their order.
-    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>>;
+    /// When the calls were admitted that the ledger has under these ids, in their order.
+    fn known_calls<'a>(
+        &'a self,
+        calls: &'a [(TenantId, CallId)],
+    ) -> Answer<'a, Vec<Option<Timestamp>>>;
 
     /// Whether the ledger has the call.
     fn is_call_known<'a>(&'a self, tenant: &'a TenantId, call: &'a CallId) -> Answer<'a, bool>;
@@ -90,7 +94,10 @@ impl Authority for Store {
         Box::pin(async move { self.operator().kept_minute(integration, now).await })
     }
 
-    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>> {
+    fn known_calls<'a>(
+        &'a self,
+        calls: &'a [(TenantId, CallId)],
+    ) -> Answer<'a, Vec<Option<Timestamp>>> {
         Box::pin(async move { self.operator().known_calls(calls).await })
     }
 

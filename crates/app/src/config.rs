@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tollgate_core::health::Pace;
 
 use crate::health::Probing;
 use crate::journal::{JournalConfig, SyncPolicy};
 use crate::ledger::WriterConfig;
+
+/// The length of one file of the journal. Only whole files are removed, so a smaller journal would stay full.
+const SEGMENT_BYTES: u64 = 64 << 20;
 
 /// How the books are kept on this node.
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -15,11 +18,13 @@ use crate::ledger::WriterConfig;
 pub struct AppConfig {
     /// The folder of the journal; within the data directory when not set.
     pub journal_dir: Option<PathBuf>,
-    /// When the journal reaches the disk: `grouped` (every `journal_sync_ms`), `always`, `never`.
+    /// When the journal reaches the disk: `grouped` (every `journal_sync_ms`), `always` (before a
+    /// call leaves), `never`.
     pub journal_sync: SyncChoice,
     /// Milliseconds between two syncs of a grouped journal.
     pub journal_sync_ms: u64,
-    /// Bytes of the journal beyond which no further call is admitted.
+    /// Bytes of the journal beyond which no further call is admitted; at least one of its files.
+    #[serde(deserialize_with = "at_least_a_segment")]
     pub journal_bytes_max: u64,
     /// Bytes that must be free on the journal's disk for a further call to be admitted; 0 never
     /// looks.
@@ -54,7 +59,8 @@ pub struct AppConfig {
 pub enum SyncChoice {
     /// Rows of a few milliseconds together: next to no cost, and a power cut loses at most those.
     Grouped,
-    /// Before each append returns.
+    /// Before a call leaves, together with others that leave then. The end of a call waits for no
+    /// sync: after a power cut it may be found interrupted, and is charged at its hold.
     Always,
     /// When the operating system likes.
     Never,
@@ -124,9 +130,20 @@ impl AppConfig {
         JournalConfig {
             dir: self.journal_dir.clone().unwrap_or(dir),
             sync,
-            segment_bytes: 64 << 20,
+            segment_bytes: SEGMENT_BYTES,
             bytes_max: self.journal_bytes_max,
             free_bytes_min: self.journal_free_bytes_min,
         }
     }
+}
+
+fn at_least_a_segment<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(from)?;
+    if bytes < SEGMENT_BYTES {
+        let problem = format!(
+            "give at least {SEGMENT_BYTES} bytes: the journal is files of that length, and only whole ones are removed"
+        );
+        return Err(serde::de::Error::custom(problem));
+    }
+    Ok(bytes)
 }

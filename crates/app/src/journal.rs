@@ -18,6 +18,7 @@ mod room;
 mod salvage;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use tollgate_core::usage::UsageEntry;
 pub(crate) use self::disk::memory::Platter;
 pub use self::error::JournalError;
 pub use self::salvage::{Damage, Inspection, Salvage, SegmentFound, inspect, salvage};
+pub use self::waiting::Append;
 
 use self::disk::Disk;
 use self::frame::{Kind, with_frame};
@@ -43,7 +45,7 @@ const POSTED_CHUNK: usize = 256;
 /// When appended records are forced to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SyncPolicy {
-    /// Before the append returns; appends at the same time share a sync.
+    /// Before a call is sent; calls at the same time share a sync. The end of a call does not wait.
     Always,
     /// At most so many milliseconds after the append, together with others.
     Grouped {
@@ -192,16 +194,11 @@ impl Journal {
     }
 
     /// Opens a call, before its first byte goes to the provider. `worst` is the row that it gets
-    /// if nothing more is heard of it.
+    /// if nothing more is heard of it. Waits for the disk where the policy says so.
     ///
     /// After an error the call must not be sent: it counts as never dispatched.
     pub fn dispatched(&self, worst: &UsageEntry) -> Result<Ticket, JournalError> {
-        self.keeper.demand_room()?;
-        let number = self.next_number();
-        let append = with_frame(Kind::Dispatched, number, worst, |frame| {
-            self.keeper.log.lock().dispatch(number, frame)
-        })?;
-        let ticket = Ticket { number };
+        let (ticket, append) = self.open_call(worst)?;
         match self.keeper.settle_append(append) {
             Ok(()) => Ok(ticket),
             Err(error) => {
@@ -211,7 +208,16 @@ impl Journal {
         }
     }
 
-    /// Closes a dispatched call with its row.
+    fn open_call(&self, worst: &UsageEntry) -> Result<(Ticket, u64), JournalError> {
+        self.keeper.demand_room()?;
+        let number = self.next_number();
+        let append = with_frame(Kind::Dispatched, number, worst, |frame| {
+            self.keeper.log.lock().dispatch(number, frame)
+        })?;
+        Ok((Ticket { number }, append))
+    }
+
+    /// Closes a dispatched call with its row. Waits for nothing.
     ///
     /// After an error the ticket comes back ([`JournalError::into_ticket`]) to be tried again;
     /// nothing is counted twice.
@@ -220,26 +226,24 @@ impl Journal {
         let append = with_frame(Kind::Settled, number, entry, |frame| {
             self.keeper.log.lock().settle(number, frame)
         });
-        match append.and_then(|append| self.keeper.settle_append(append)) {
-            Ok(()) => Ok(Receipt { number }),
+        match append {
+            Ok(_) => {
+                self.keeper.called_for_sync();
+                Ok(Receipt { number })
+            }
             Err(error) => Err(JournalError::unclosed(ticket, error)),
         }
     }
 
-    /// Adds the row of a call that never was dispatched: a refused one.
+    /// Adds the row of a call that never was dispatched: a refused one. Waits for nothing.
     pub fn recorded(&self, entry: &UsageEntry) -> Result<Receipt, JournalError> {
         self.keeper.demand_room()?;
         let number = self.next_number();
-        let append = with_frame(Kind::Recorded, number, entry, |frame| {
+        with_frame(Kind::Recorded, number, entry, |frame| {
             self.keeper.log.lock().record(number, frame)
         })?;
-        match self.keeper.settle_append(append) {
-            Ok(()) => Ok(Receipt { number }),
-            Err(error) => {
-                self.keeper.log.lock().forget(number);
-                Err(error)
-            }
-        }
+        self.keeper.called_for_sync();
+        Ok(Receipt { number })
     }
 
     /// Closes a dispatched call of which nothing reached the provider: it gets no row.
@@ -289,8 +293,8 @@ impl Journal {
         self.next_call.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A call whose opening could not be made durable was never dispatched.
-    fn take_back(&self, ticket: Ticket) {
+    /// A call whose opening could not be made durable, or was given up meanwhile, was never dispatched.
+    pub fn take_back(&self, ticket: Ticket) {
         let number = ticket.number;
         if let Err(error) = self.released(ticket) {
             // The disk refuses everything. Should the opening be there at the next start, the call

@@ -172,11 +172,15 @@ impl Backlog {
     }
 }
 
-/// Which of these calls the ledger has.
+/// Which of these calls the ledger has: another call may have an id that two nodes were given at once.
 async fn known(authority: &dyn Authority, entries: &[UsageEntry]) -> Result<Vec<bool>, AppError> {
     let calls: Vec<(TenantId, CallId)> = entries
         .iter()
         .map(|entry| (entry.tenant_id.clone(), entry.call_id.clone()))
         .collect();
-    Ok(authority.known_calls(&calls).await?)
+    let admitted = authority.known_calls(&calls).await?;
+    let known = entries.iter().zip(admitted);
+    Ok(known
+        .map(|(entry, admitted)| admitted == Some(entry.created_at))
+        .collect())
 }

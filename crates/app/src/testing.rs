@@ -23,7 +23,7 @@ use tollgate_core::hold::Ask;
 use tollgate_core::page::{PAGE_ROWS_MAX, PageAsk};
 use tollgate_core::price::book::PriceBook;
 use tollgate_core::role::Role;
-use tollgate_core::usage::UsageSource;
+use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::{Clock, IntegrationId, KeyId, Nanos, NodeId, TenantId, TokenUsage};
 use tollgate_providers::{Loopback, UrlPolicy};
 use tollgate_store::{AuditFilter, AuditRow, AuditSeal, OpenStore, Store};
@@ -338,6 +338,14 @@ impl World {
             .await
             .expect("another node");
         node
+    }
+
+    /// Another node books a call.
+    pub async fn book_elsewhere(&self, entry: UsageEntry) {
+        let other = self.app.store.as_node(NodeId::generate()).operator();
+        let now = self.clock.now().wall;
+        let report = other.append(&[entry], now).await.expect("a booked call");
+        assert_eq!(report.written, 1);
     }
 
     /// Takes the store away, as an outage does. The world can only be left then.

@@ -6,14 +6,15 @@ use std::task::{Context, Poll, Waker};
 
 use tollgate_app::AppConfig;
 use tollgate_app::metering::{CallFacts, Ending, Hold, NotAdmitted};
+use tollgate_app::testing::rows::finished;
 use tollgate_app::testing::{MODEL, World};
 use tollgate_app::usage::report::{NewReport, Reported, UsageReport};
 use tollgate_app::usage::{UsageFilter, UsageRow};
 use tollgate_core::hold::Ask;
 use tollgate_core::page::PageAsk;
 use tollgate_core::role::Role;
-use tollgate_core::usage::UsageSource;
-use tollgate_core::{IntegrationId, Nanos, TenantId, TokenUsage};
+use tollgate_core::usage::{UsageEntry, UsageSource};
+use tollgate_core::{Clock as _, IntegrationId, Nanos, TenantId, TokenUsage};
 
 fn facts(call_id: &str) -> CallFacts {
     CallFacts {
@@ -227,5 +228,39 @@ async fn calls_that_end_one_after_the_other_share_a_transaction_and_who_waits_fo
     let sent = world.app.statements() - before;
     assert!(sent < 60, "{sent} statements are more than one transaction");
     assert_eq!(rows(&world, &tenant).await.len(), CALLS + 1);
+    world.close().await;
+}
+
+#[tokio::test]
+async fn one_id_given_to_two_nodes_at_once_is_two_rows_and_a_copy_of_a_call_is_none() {
+    let (world, tenant, id) = started().await;
+    let hold = admit(&world, id, "same").await.unwrap();
+    world.clock.advance_ms(1);
+    let elsewhere = UsageEntry {
+        created_at: world.clock.now().wall,
+        ..finished(&tenant, id, "same".parse().unwrap(), Nanos::new(77))
+    };
+    world.book_elsewhere(elsewhere).await;
+    finish(hold);
+    let mut booked: Vec<(String, i64)> = rows(&world, &tenant)
+        .await
+        .into_iter()
+        .map(|row| (row.usage.call_id, row.cost.get()))
+        .collect();
+    booked.sort();
+    assert_eq!(booked.len(), 2, "{booked:?}");
+    assert_eq!(booked[0], ("same".to_owned(), 77));
+    assert!(booked[1].0.starts_with("same~"), "{booked:?}");
+    let again = admit(&world, id, "same").await;
+    assert!(matches!(again, Err(NotAdmitted::CallIdTaken(_))));
+    // A second copy of a call, as a start finds it that follows a full disk, is no other call.
+    let copied = admit(&world, id, "copied").await.unwrap();
+    let copy = UsageEntry {
+        created_at: world.clock.now().wall,
+        ..finished(&tenant, id, "copied".parse().unwrap(), Nanos::new(5))
+    };
+    world.book_elsewhere(copy).await;
+    finish(copied);
+    assert_eq!(rows(&world, &tenant).await.len(), 3);
     world.close().await;
 }

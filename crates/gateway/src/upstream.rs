@@ -29,8 +29,9 @@ pub(crate) struct Upstream {
 }
 
 /// A request body on its way out. The connection asks for its first piece when it is about to
-/// write the head; that is the moment the call is journaled as dispatched. A connection that is
-/// never made asks for nothing.
+/// write the head; that is the moment the call is journaled as dispatched. Where the journal syncs
+/// always, the body waits for the disk, and no thread with it. A connection that is never made asks
+/// for nothing.
 #[derive(Debug)]
 pub(crate) struct Departure {
     dispatch: Option<Arc<Dispatch>>,
@@ -100,10 +101,12 @@ impl Body for Departure {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, NotSent>>> {
         let this = self.get_mut();
-        if let Some(dispatch) = this.dispatch.take()
-            && let Err(refused) = dispatch.leave()
-        {
-            return Poll::Ready(Some(Err(refused.into())));
+        if let Some(dispatch) = &this.dispatch {
+            let left = ready!(dispatch.poll_leave(cx));
+            this.dispatch = None;
+            if let Err(refused) = left {
+                return Poll::Ready(Some(Err(refused.into())));
+            }
         }
         if let Some(upload) = &mut this.upload {
             let piece = ready!(upload.poll_piece(cx));

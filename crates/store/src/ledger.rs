@@ -31,6 +31,9 @@ pub struct AppendReport {
     pub conflicts: Vec<(TenantId, CallId)>,
     /// Of these, calls that were there because somebody had reported them.
     pub reported: Vec<(TenantId, CallId)>,
+    /// Places in the batch of calls whose id another call has, which was admitted at another moment: two nodes were given
+    /// one id at once. A second copy of a call is not among them.
+    pub others: Vec<usize>,
     /// Calls that can never be booked.
     pub refused: Vec<Refused>,
 }
@@ -171,15 +174,21 @@ async fn append(store: &Store, given: &[Given<'_>], now: Moment) -> Result<Vec<F
 impl AppendReport {
     fn of(entries: &[UsageEntry], fates: Vec<Fate>) -> Self {
         let mut report = Self::default();
-        for (entry, fate) in entries.iter().zip(fates) {
+        for (place, (entry, fate)) in entries.iter().zip(fates).enumerate() {
             let key = || (entry.tenant_id.clone(), entry.call_id.clone());
             match fate {
                 Fate::Written(_) => report.written += 1,
                 Fate::Duplicate(_) => report.duplicates += 1,
                 Fate::Conflict(row) => {
                     report.conflicts.push(key());
-                    if row.is_some_and(|row| row.origin == Origin::Telemetry) {
-                        report.reported.push(key());
+                    match row {
+                        Some(row) if row.origin == Origin::Telemetry => {
+                            report.reported.push(key());
+                        }
+                        Some(row) if row.created_at != entry.created_at => {
+                            report.others.push(place);
+                        }
+                        _ => {}
                     }
                 }
                 Fate::Refused(reason) => {

@@ -139,7 +139,8 @@ pub(crate) async fn from_ledger(
     work: &mut Work,
     tenant: Option<&TenantId>,
 ) -> Result<BTreeMap<DayKey, Day>, StoreError> {
-    let grouped = of(SELECT_FROM_LEDGER, tenant).push(" GROUP BY tenant_id, integration_id, day");
+    let grouped = of_ledger(work, SELECT_FROM_LEDGER, tenant)
+        .push(" GROUP BY tenant_id, integration_id, day");
     let rows: Vec<Row> = work.fetch_all(grouped).await?;
     rows.into_iter()
         .map(|row| row.read().map(|(key, day, _)| (key, day)))
@@ -154,6 +155,15 @@ pub(crate) fn of(select: &'static str, tenant: Option<&TenantId>) -> Statement {
             .value(tenant.as_str()),
         None => sql(select),
     }
+}
+
+/// The same of the ledger. Where all of it is summed, SQLite would go by an index and fetch each row from another place of the
+/// file; in the order of the file it takes half as long.
+pub(crate) fn of_ledger(work: &Work, select: &'static str, tenant: Option<&TenantId>) -> Statement {
+    if tenant.is_none() && !work.is_postgres() {
+        return sql(select).push(" NOT INDEXED");
+    }
+    of(select, tenant)
 }
 
 async fn rebuild(work: &mut Work, now: Timestamp) -> Result<RebuildReport, StoreError> {

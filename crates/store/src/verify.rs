@@ -11,7 +11,7 @@ use self::compare::Findings;
 use crate::OperatorStore;
 use crate::engine::{Purpose, Work};
 use crate::error::StoreError;
-use crate::rollups::{self, of};
+use crate::rollups::{self, of, of_ledger};
 use crate::value::Place;
 
 /// What a verification found.
@@ -131,7 +131,8 @@ async fn verify_balances(
     tenant: Option<&TenantId>,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let grouped = of(LEDGER_MONTHS, tenant).push(" GROUP BY tenant_id, integration_id, period");
+    let grouped =
+        of_ledger(work, LEDGER_MONTHS, tenant).push(" GROUP BY tenant_id, integration_id, period");
     let ledger = months(work.fetch_all(grouped).await?)?;
     let stored = months(work.fetch_all(of(STORED_MONTHS, tenant)).await?)?;
     findings.report.balances = rollups::count(stored.len());
@@ -184,7 +185,8 @@ async fn verify_allowances(
     tenant: Option<&TenantId>,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let grouped = of(LEDGER_NODES, tenant).push(" GROUP BY integration_id, period, node_id");
+    let grouped =
+        of_ledger(work, LEDGER_NODES, tenant).push(" GROUP BY integration_id, period, node_id");
     let ledger = nodes(work.fetch_all(grouped).await?)?;
     let stored = nodes(work.fetch_all(of(STORED_NODES, tenant)).await?)?;
     findings.rows("allowances", &ledger, &stored, |(period, node)| {

@@ -1,6 +1,8 @@
 //! The one place that puts the pieces together: the store with its engine, the vault with its
 //! keys, the use cases, and the two edges.
 
+mod disk;
+mod listen;
 mod trust;
 
 use std::fs::{self, OpenOptions};
@@ -28,6 +30,7 @@ use crate::output::{Exit, Failure};
 use crate::settings::{SecretReference, Settings, environment};
 use crate::telemetry::Telemetry;
 
+pub use self::listen::bind;
 pub use self::trust::{audit_seal, missing_wall};
 
 /// The file in the data directory that says which node this is.
@@ -102,34 +105,14 @@ impl Running {
     }
 }
 
-/// Takes an address, or says why it cannot be had.
-pub async fn bind(address: SocketAddr, who: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let advices = [
-            (
-                io::ErrorKind::AddrInUse,
-                "stop the program that listens there, or name another address",
-            ),
-            (
-                io::ErrorKind::AddrNotAvailable,
-                "this machine has no such address: name another",
-            ),
-            (
-                io::ErrorKind::PermissionDenied,
-                "this user may not: name a port above 1023",
-            ),
-        ];
-        let fits = advices.iter().find(|(kind, _)| *kind == error.kind());
-        let advice = fits.map_or("name another address", |(_, advice)| advice);
-        Failure::plain(format_args!(
-            "{who} cannot listen on {address} ({error}): {advice}"
-        ))
-    })
-}
-
 /// Opens the store and brings its tables up to date, then starts the use cases. The data
 /// directory is made where it is missing.
 pub async fn start_app(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
+    let started = Box::pin(start_with(settings, ring)).await;
+    started.map_err(|failure| disk::explained(failure, &settings.folder))
+}
+
+async fn start_with(settings: &Settings, ring: KeyRing) -> Result<Arc<App>, Failure> {
     let clock = Arc::new(SystemClock::start());
     let store = open_store(settings, clock.as_ref(), audit_seal(&ring)).await?;
     let wall = store.row_security().await;

@@ -86,6 +86,11 @@ pub enum JournalError {
         /// How long it may be.
         bytes_max: u64,
     },
+    /// A record did not come to the disk.
+    #[error(
+        "the journal's disk does not take what is written: the call was not sent; see the log for what the system says, and check the disk"
+    )]
+    NotSynced,
     /// The ticket's call is not in this journal any more.
     #[error("the call is not open in this journal: it was released, or is in the ledger already")]
     NotOpen,

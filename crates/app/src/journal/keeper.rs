@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Waker;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use parking_lot::{Condvar, Mutex};
 
 use super::disk::Disk;
 use super::error::JournalError;
-use super::log::Log;
+use super::log::{Log, SyncBatch};
 use super::room::Room;
+use super::waiting::Synced;
 use super::{JournalStatus, SyncPolicy};
 
 /// How long chores gather where the sync policy does not say it.
@@ -28,8 +30,8 @@ const CARRY_CHUNK: usize = 64;
 pub(super) struct Keeper {
     pub(super) disk: Arc<Disk>,
     pub(super) log: Mutex<Log>,
-    policy: SyncPolicy,
-    synced: Mutex<Synced>,
+    pub(super) policy: SyncPolicy,
+    pub(super) synced: Mutex<Synced>,
     /// Rings for everybody when a sync has ended.
     sync_ended: Condvar,
     sync_failures: AtomicU64,
@@ -39,14 +41,6 @@ pub(super) struct Keeper {
     called: AtomicBool,
     wanted: Mutex<Wanted>,
     bell: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Synced {
-    /// The last append that is known to be on the disk.
-    upto: u64,
-    /// Whether somebody is syncing: the others wait, and share the next sync.
-    running: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,15 +66,20 @@ impl Keeper {
         }
     }
 
-    /// Makes an append as durable as the policy wants it before its caller goes on.
+    /// Makes the opening of a call as durable as the policy wants it before the call is sent.
     pub(super) fn settle_append(&self, append: u64) -> Result<(), JournalError> {
-        match self.policy {
-            SyncPolicy::Always => self.sync_upto(append),
-            SyncPolicy::Grouped { .. } => {
-                self.call();
-                Ok(())
-            }
-            SyncPolicy::Never => Ok(()),
+        if self.policy == SyncPolicy::Always {
+            return self.sync_upto(append);
+        }
+        self.called_for_sync();
+        Ok(())
+    }
+
+    /// Has what was appended brought to the disk, and waits for nothing: a call that ended may be found interrupted after
+    /// a loss of power, and is charged at its worst case then.
+    pub(super) fn called_for_sync(&self) {
+        if self.policy != SyncPolicy::Never {
+            self.call();
         }
     }
 
@@ -155,23 +154,27 @@ impl Keeper {
         }
         synced.running = true;
         drop(synced);
-        let outcome = self.sync_now();
-        let mut synced = self.synced.lock();
-        synced.running = false;
-        if let Ok(upto) = outcome {
-            synced.upto = upto;
-        }
+        let (upto, outcome) = self.sync_now();
+        let is_well = outcome.as_ref().map(drop).map_err(drop);
+        let woken = self.synced.lock().ended(upto, is_well);
         self.sync_ended.notify_all();
-        outcome.map(drop)
+        woken.into_values().for_each(Waker::wake);
+        outcome
     }
 
-    /// Syncs all that was appended until now; the last append among it.
-    fn sync_now(&self) -> Result<u64, JournalError> {
+    /// Syncs all that was appended until now: up to which append, and whether it is on the disk.
+    fn sync_now(&self) -> (u64, Result<(), JournalError>) {
         let batch = {
             let mut log = self.log.lock();
-            log.repair()?;
-            log.sync_batch()
+            match log.repair() {
+                Ok(()) => log.sync_batch(),
+                Err(error) => return (log.counts().appended, Err(error)),
+            }
         };
+        (batch.upto, self.sync_files(&batch))
+    }
+
+    fn sync_files(&self, batch: &SyncBatch) -> Result<(), JournalError> {
         let outcome = batch
             .files()
             .try_for_each(|(segment, file)| self.disk.sync(file, *segment))
@@ -184,12 +187,12 @@ impl Keeper {
             });
         if let Err(error) = outcome {
             self.sync_failures.fetch_add(1, Ordering::SeqCst);
-            self.log.lock().sync_failed(&batch);
+            self.log.lock().sync_failed(batch);
             self.call();
             return Err(error);
         }
-        self.log.lock().synced(&batch);
-        Ok(batch.upto)
+        self.log.lock().synced(batch);
+        Ok(())
     }
 
     fn reclaim(&self) -> Result<(), JournalError> {
@@ -220,7 +223,9 @@ impl Keeper {
     fn run(&self) {
         let gather = match self.policy {
             SyncPolicy::Grouped { millis } => Duration::from_millis(millis),
-            SyncPolicy::Always | SyncPolicy::Never => GATHER,
+            // Calls wait for it; what comes during a sync gathers for the next.
+            SyncPolicy::Always => Duration::ZERO,
+            SyncPolicy::Never => GATHER,
         };
         let mut failing = false;
         while self.wait_for_work(if failing { PAUSE } else { gather }) {

@@ -7,6 +7,8 @@
 
 mod upkeep;
 
+pub(super) use self::upkeep::SyncBatch;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

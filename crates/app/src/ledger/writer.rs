@@ -9,7 +9,7 @@ use tollgate_core::Clock;
 use tollgate_core::usage::UsageEntry;
 use tollgate_store::{AppendReport, StoreError};
 
-use super::beside::under_another_id;
+use super::beside::beside;
 use super::{Carried, Claim, Earlier, EarlierIds, Posting, Shared, WriterConfig};
 use crate::authority::Authority;
 use crate::journal::{Journal, Receipt};
@@ -200,19 +200,11 @@ where
         let entries = &batch.entries;
         let report = self.authority.append(entries, &batch.marks, now).await?;
         self.note(&report);
-        if report.reported.is_empty() {
+        // What went through the gateway was billed, and no other call keeps it out of the books.
+        let (beside, marks) = beside(entries, &batch.marks, &report);
+        if beside.is_empty() {
             return Ok(());
         }
-        // A report cannot keep a call out of the books that went through the gateway.
-        let is_reported = |entry: &UsageEntry| {
-            let mut reported = report.reported.iter();
-            reported.any(|(tenant, call)| *tenant == entry.tenant_id && *call == entry.call_id)
-        };
-        let beside = entries.iter().zip(&batch.marks);
-        let (beside, marks): (Vec<_>, Vec<_>) = beside
-            .filter(|(entry, _)| is_reported(entry))
-            .filter_map(|(entry, mark)| Some((under_another_id(entry)?, *mark)))
-            .unzip();
         let report = self.authority.append(&beside, &marks, now).await?;
         self.note(&report);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use tollgate_core::hold::{Actual, HoldAmount};
@@ -11,7 +12,7 @@ use tollgate_core::verdict::Warnings;
 use tollgate_core::{CallId, Moment, Nanos, TokenUsage};
 
 use crate::directory::Integration;
-use crate::journal::{Journal, JournalError, Ticket};
+use crate::journal::{Append, Journal, JournalError, Ticket};
 use crate::ledger::{Carried, Claim};
 use crate::metering::Metering;
 
@@ -51,6 +52,8 @@ pub struct Dispatch {
 #[derive(Debug)]
 enum Stage {
     Held,
+    /// On the journal, and not yet on its disk.
+    Leaving(Ticket, Append),
     Dispatched(Ticket),
     /// The journal did not take it: it never leaves.
     Refused,
@@ -94,7 +97,8 @@ pub struct Settled {
 // === impl Dispatch ===
 
 impl Dispatch {
-    /// Journals the call before its first byte leaves. Asked again, it does nothing.
+    /// Journals the call before its first byte leaves, and waits for the disk where the journal
+    /// syncs always: for those who may. Asked again, it does nothing.
     pub fn leave(&self) -> Result<(), DispatchError> {
         let mut stage = self.stage.lock();
         match *stage {
@@ -109,8 +113,33 @@ impl Dispatch {
                 }
             },
             Stage::Dispatched(_) => Ok(()),
-            Stage::Refused | Stage::Closed => Err(DispatchError::Closed),
+            Stage::Leaving(..) | Stage::Refused | Stage::Closed => Err(DispatchError::Closed),
         }
+    }
+
+    /// The same without waiting: where the journal syncs always, the task is woken by the sync that
+    /// covers the call, and others' with it.
+    pub fn poll_leave(&self, context: &mut Context<'_>) -> Poll<Result<(), DispatchError>> {
+        let mut stage = self.stage.lock();
+        let (ticket, append) = match std::mem::replace(&mut *stage, Stage::Refused) {
+            Stage::Held => self.journal.begin(&self.worst)?,
+            Stage::Leaving(ticket, append) => (ticket, append),
+            Stage::Dispatched(ticket) => {
+                *stage = Stage::Dispatched(ticket);
+                return Poll::Ready(Ok(()));
+            }
+            over @ (Stage::Refused | Stage::Closed) => {
+                *stage = over;
+                return Poll::Ready(Err(DispatchError::Closed));
+            }
+        };
+        let synced = self.journal.poll_synced(append, context);
+        match synced {
+            Poll::Pending => *stage = Stage::Leaving(ticket, append),
+            Poll::Ready(Ok(())) => *stage = Stage::Dispatched(ticket),
+            Poll::Ready(Err(_)) => self.journal.take_back(ticket),
+        }
+        synced.map_err(DispatchError::from)
     }
 
     fn close(&self) -> Stage {
@@ -208,7 +237,11 @@ impl Hold {
         self.is_open = false;
         match self.dispatch.close() {
             Stage::Dispatched(ticket) => self.book(ticket, ending),
-            Stage::Held | Stage::Refused | Stage::Closed => {
+            before @ (Stage::Held | Stage::Leaving(..) | Stage::Refused | Stage::Closed) => {
+                if let Stage::Leaving(ticket, _) = before {
+                    // Its body was still kept back.
+                    self.metering.journal.take_back(ticket);
+                }
                 self.integration.gate.lock().release(&self.terms.amount);
                 let (tokens, source) = (TokenUsage::NONE, UsageSource::Counted);
                 Settled {
@@ -305,3 +338,6 @@ impl Drop for Hold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

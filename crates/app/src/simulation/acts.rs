@@ -66,6 +66,7 @@ impl World {
         let is_done = life.journal.do_chores(policy).is_ok();
         if is_done && policy != SyncPolicy::Never && life.journal.status().unsynced == 0 {
             life.unsynced.clear();
+            life.unended.clear();
         }
         self.trace
             .note("chores", [of(number), i64::from(is_done), 0, 0]);
@@ -171,6 +172,9 @@ impl World {
         }
         self.oracle.died(number);
         if is_power {
+            for call in &life.unended {
+                self.oracle.doubt(*call);
+            }
             for call in &life.unsynced {
                 self.oracle.may_be_missing(*call);
                 if self.plan.sharing == Sharing::Alone {

@@ -293,10 +293,12 @@ impl World {
         if is_faulty {
             self.oracle.doubt(call);
         }
-        if let Some(life) = &mut self.machines[number].life
-            && (self.plan.journal.sync != SyncPolicy::Always || is_faulty)
-        {
-            life.unsynced.insert(call);
+        if let Some(life) = &mut self.machines[number].life {
+            if self.plan.journal.sync != SyncPolicy::Always || is_faulty {
+                life.unsynced.insert(call);
+            } else {
+                life.unended.insert(call);
+            }
         }
         Ok(())
     }

@@ -59,8 +59,10 @@ pub(super) struct Life {
     /// Calls that wait to be admitted, with their task.
     pub(super) asking: BTreeMap<usize, (u64, Outcome<Result<Hold, NotAdmitted>>)>,
     pub(super) holds: BTreeMap<usize, Hold>,
-    /// Calls of which something may not be on the disk yet.
+    /// Calls of which nothing may be on the disk yet.
     pub(super) unsynced: BTreeSet<usize>,
+    /// Calls whose end may not be on the disk yet.
+    pub(super) unended: BTreeSet<usize>,
     /// Ends when the node has stopped in order.
     pub(super) stop: Option<Outcome<()>>,
 }
@@ -149,6 +151,7 @@ impl Machine {
             asking: BTreeMap::new(),
             holds: BTreeMap::new(),
             unsynced: BTreeSet::new(),
+            unended: BTreeSet::new(),
             stop: None,
         };
         life.load(plan, subjects);

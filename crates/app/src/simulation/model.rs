@@ -76,11 +76,8 @@ impl ModelStore {
             Question::IsKnown(_, call) => Reply::IsKnown(self.calls.contains_key(call)),
             Question::Known(calls) => {
                 let known = calls.iter();
-                Reply::Known(
-                    known
-                        .map(|(_, call)| self.calls.contains_key(call))
-                        .collect(),
-                )
+                let known = known.map(|(_, call)| Some(self.row_of(call)?.entry.created_at));
+                Reply::Known(known.collect())
             }
             Question::Append(entries, marks, now) => {
                 Reply::Append(self.append(entries, marks, *now, node))
@@ -209,13 +206,15 @@ impl ModelStore {
         node: NodeId,
     ) -> AppendReport {
         let mut report = AppendReport::default();
-        for (entry, mark) in entries.iter().zip(marks) {
+        for (place, (entry, mark)) in entries.iter().zip(marks).enumerate() {
             if let Some(known) = self.row_of(&entry.call_id) {
                 if known.entry == *entry {
                     report.duplicates += 1;
                 } else {
                     let key = (entry.tenant_id.clone(), entry.call_id.clone());
                     report.conflicts.push(key);
+                    let is_other = known.entry.created_at != entry.created_at;
+                    report.others.extend(is_other.then_some(place));
                 }
                 continue;
             }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tollgate_core::account::{Draw, Grant};
@@ -38,7 +39,7 @@ pub(super) enum Reply {
     Figures(Vec<(IntegrationId, Grant)>),
     Kept(KeptMinute),
     IsKnown(bool),
-    Known(Vec<bool>),
+    Known(Vec<Option<Timestamp>>),
     Append(AppendReport),
 }
 
@@ -145,7 +146,10 @@ impl Authority for Link {
         answer!(self, Question::Kept(integration, now), Kept)
     }
 
-    fn known_calls<'a>(&'a self, calls: &'a [(TenantId, CallId)]) -> Answer<'a, Vec<bool>> {
+    fn known_calls<'a>(
+        &'a self,
+        calls: &'a [(TenantId, CallId)],
+    ) -> Answer<'a, Vec<Option<Timestamp>>> {
         answer!(self, Question::Known(calls.to_vec()), Known)
     }
 

@@ -9,6 +9,7 @@ mod attempts;
 mod crossings;
 mod destinations;
 mod disconnects;
+mod durable;
 mod faces;
 mod forms;
 mod hostile_caller;

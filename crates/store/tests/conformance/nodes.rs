@@ -189,12 +189,13 @@ pub(crate) async fn a_start_is_told_which_calls_the_ledger_has(world: &World) {
         .collect();
     assert!(operator.known_calls(&[]).await.unwrap().is_empty());
     let none = operator.known_calls(&asked).await.unwrap();
-    assert_eq!(none, vec![false; 701]);
+    assert_eq!(none, vec![None; 701]);
     let batch = [call(&acme, id, "call-699"), call(&acme, id, "call-3")];
     operator.append(&batch, moment(1)).await.unwrap();
     let known = operator.known_calls(&asked).await.unwrap();
-    let places: Vec<usize> = (0..701).filter(|place| known[*place]).collect();
+    let places: Vec<usize> = (0..701).filter(|place| known[*place].is_some()).collect();
     assert_eq!(places, [3, 699]);
+    assert_eq!(known[3], Some(batch[1].created_at));
 }
 
 pub(crate) async fn a_node_that_was_not_seen_for_long_loses_what_it_had_drawn(world: &World) {

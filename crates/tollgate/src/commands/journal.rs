@@ -96,6 +96,7 @@ pub fn of_journal(error: &JournalError) -> Failure {
         | JournalError::Full { .. }
         | JournalError::NoRoom { .. }
         | JournalError::TooLong { .. }
+        | JournalError::NotSynced
         | JournalError::NotOpen
         | JournalError::Unclosed { .. }
         | JournalError::Encoding(_) => Exit::Failure,
