@@ -35,9 +35,15 @@ impl Timing {
         }
     }
 
-    /// The call leaves for a provider; what comes now is the provider's time.
+    /// The call leaves for a provider; what comes now is the provider's time. A provider that was
+    /// not heard before had all the time until now.
     pub(crate) fn leaves(&mut self) {
-        self.left = Some(Instant::now());
+        self.leaves_at(Instant::now());
+    }
+
+    fn leaves_at(&mut self, now: Instant) {
+        self.heard(now);
+        self.left = Some(now);
     }
 
     /// The last that was awaited of the provider came at this moment; what comes now is ours.
@@ -118,6 +124,20 @@ mod tests {
         assert_eq!(
             told(&mut timing, now),
             "tollgate;dur=1.000, provider;dur=60999.000"
+        );
+    }
+
+    #[test]
+    fn a_provider_that_was_not_heard_had_the_time_until_another_was_tried() {
+        let came = Instant::now();
+        let at = |millis| came + Duration::from_millis(millis);
+        let mut timing = Timing::since(came);
+        timing.leaves_at(at(1));
+        timing.leaves_at(at(301));
+        timing.heard(at(501));
+        assert_eq!(
+            told(&mut timing, at(502)),
+            "tollgate;dur=2.000, provider;dur=500.000"
         );
     }
 
