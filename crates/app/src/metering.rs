@@ -4,6 +4,7 @@
 //! [`Hold::settle`] or [`Hold::release`]; one that is dropped settles itself at its worst case.
 
 mod attempt;
+pub mod batch;
 mod drawing;
 mod fellowship;
 pub mod hold;

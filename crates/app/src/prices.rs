@@ -357,6 +357,10 @@ fn invalid(error: &PriceError) -> AppError {
             "audio_input" => "rates.audio_input",
             "reasoning" => "rates.reasoning",
             "audio_output" => "rates.audio_output",
+            "image_input" => "rates.image_input",
+            "image_output" => "rates.image_output",
+            Rates::WEB_SEARCH => "rates.web_search",
+            Rates::FILE_SEARCH => "rates.file_search",
             _ => "rates.request",
         },
     };

@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod catalogue;
+pub mod fees;
 pub mod overrides;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::money::{MoneyOverflow, Nanos};
 use crate::tokens::{TokenClass, TokenUsage};
+use fees::Tariff;
 
 const TOKENS_PER_PRICE: i128 = 1_000_000;
 
@@ -44,6 +46,18 @@ pub struct Rates {
     /// Audio output.
     #[serde(default)]
     pub audio_output: Option<i64>,
+    /// Images that were read to make others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_input: Option<i64>,
+    /// Images that were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_output: Option<i64>,
+    /// Nano-dollars for each web search that the provider runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web_search: Option<i64>,
+    /// Nano-dollars for each search in files that the provider runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_search: Option<i64>,
     /// Nano-dollars for the request itself, whatever its tokens.
     #[serde(default)]
     pub request: i64,
@@ -53,9 +67,15 @@ impl Rates {
     /// The name of the price of the request itself.
     pub const REQUEST: &'static str = "request";
 
+    /// The name of the price of a web search.
+    pub const WEB_SEARCH: &'static str = "web_search";
+
+    /// The name of the price of a search in files.
+    pub const FILE_SEARCH: &'static str = "file_search";
+
     /// Every price by the name of its class, as it was set: nothing where a class has none of its own.
     #[must_use]
-    pub const fn named(&self) -> [(&'static str, Option<i64>); 9] {
+    pub const fn named(&self) -> [(&'static str, Option<i64>); 13] {
         [
             ("input", Some(self.input)),
             ("output", Some(self.output)),
@@ -65,6 +85,10 @@ impl Rates {
             ("audio_input", self.audio_input),
             ("reasoning", self.reasoning),
             ("audio_output", self.audio_output),
+            ("image_input", self.image_input),
+            ("image_output", self.image_output),
+            (Self::WEB_SEARCH, self.web_search),
+            (Self::FILE_SEARCH, self.file_search),
             (Self::REQUEST, Some(self.request)),
         ]
     }
@@ -81,9 +105,11 @@ impl Rates {
                 .or(self.cache_write)
                 .unwrap_or(self.input),
             TokenClass::AudioInput => self.audio_input.unwrap_or(self.input),
+            TokenClass::ImageInput => self.image_input.unwrap_or(self.input),
             TokenClass::Output => self.output,
             TokenClass::Reasoning => self.reasoning.unwrap_or(self.output),
             TokenClass::AudioOutput => self.audio_output.unwrap_or(self.output),
+            TokenClass::ImageOutput => self.image_output.unwrap_or(self.output),
         }
     }
 
@@ -140,6 +166,8 @@ pub struct ModelPrices {
     pub tiers: Vec<Tier>,
     /// The most output tokens the model can give in one answer, where known.
     pub output_tokens_max: Option<u64>,
+    /// Tokens that fit into one request with its answer, where known.
+    pub context_tokens: Option<u64>,
 }
 
 impl ModelPrices {
@@ -160,6 +188,19 @@ impl ModelPrices {
         PricePin {
             version: Arc::clone(&self.version),
             rates: *self.rates_for(usage.tokens_in()),
+        }
+    }
+
+    /// The same, for a kind of service.
+    #[must_use]
+    pub fn pin_for(&self, usage: &TokenUsage, tariff: Tariff) -> PricePin {
+        let pin = self.pin(usage);
+        match tariff {
+            Tariff::Usual => pin,
+            Tariff::Half => PricePin {
+                rates: pin.rates.halved(),
+                ..pin
+            },
         }
     }
 
@@ -225,6 +266,10 @@ mod tests {
         audio_input: None,
         reasoning: None,
         audio_output: None,
+        image_input: None,
+        image_output: None,
+        web_search: None,
+        file_search: None,
         request: 0,
     };
 
@@ -273,6 +318,7 @@ mod tests {
                 rates: dear,
             }],
             output_tokens_max: None,
+            context_tokens: None,
         };
         assert_eq!(prices.pin(&TokenUsage::plain(200_000, 1)).rates, RATES);
         assert_eq!(prices.pin(&TokenUsage::plain(200_001, 1)).rates, dear);

@@ -19,17 +19,21 @@ pub enum TokenClass {
     CacheWriteHour,
     /// Audio input.
     AudioInput,
-    /// Output that is neither reasoning nor audio.
+    /// Images that were read to make others.
+    ImageInput,
+    /// Output that is neither reasoning nor audio nor an image.
     Output,
     /// Output spent on reasoning.
     Reasoning,
     /// Audio output.
     AudioOutput,
+    /// Images that were made.
+    ImageOutput,
 }
 
 impl TokenClass {
     /// How many classes there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 10;
 
     /// Every class, in the order in which it is stored.
     pub const ALL: [Self; Self::COUNT] = [
@@ -38,9 +42,11 @@ impl TokenClass {
         Self::CacheWrite,
         Self::CacheWriteHour,
         Self::AudioInput,
+        Self::ImageInput,
         Self::Output,
         Self::Reasoning,
         Self::AudioOutput,
+        Self::ImageOutput,
     ];
 
     /// The name that stands in the ledger, the price book and the API.
@@ -52,9 +58,11 @@ impl TokenClass {
             Self::CacheWrite => "cache_write",
             Self::CacheWriteHour => "cache_write_hour",
             Self::AudioInput => "audio_input",
+            Self::ImageInput => "image_input",
             Self::Output => "output",
             Self::Reasoning => "reasoning",
             Self::AudioOutput => "audio_output",
+            Self::ImageOutput => "image_output",
         }
     }
 
@@ -68,6 +76,7 @@ impl TokenClass {
                 | Self::CacheWrite
                 | Self::CacheWriteHour
                 | Self::AudioInput
+                | Self::ImageInput
         )
     }
 }
@@ -86,12 +95,18 @@ pub struct TokenUsage {
     pub cache_write_hour: u64,
     /// Audio input tokens.
     pub audio_input: u64,
+    /// Tokens of images that were read to make others.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub image_input: u64,
     /// Plain output tokens.
     pub output: u64,
     /// Reasoning tokens.
     pub reasoning: u64,
     /// Audio output tokens.
     pub audio_output: u64,
+    /// Tokens of images that were made.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub image_output: u64,
 }
 
 impl TokenUsage {
@@ -102,9 +117,11 @@ impl TokenUsage {
         cache_write: 0,
         cache_write_hour: 0,
         audio_input: 0,
+        image_input: 0,
         output: 0,
         reasoning: 0,
         audio_output: 0,
+        image_output: 0,
     };
 
     /// A usage of plain input and output only.
@@ -125,9 +142,11 @@ impl TokenUsage {
             TokenClass::CacheWrite => self.cache_write,
             TokenClass::CacheWriteHour => self.cache_write_hour,
             TokenClass::AudioInput => self.audio_input,
+            TokenClass::ImageInput => self.image_input,
             TokenClass::Output => self.output,
             TokenClass::Reasoning => self.reasoning,
             TokenClass::AudioOutput => self.audio_output,
+            TokenClass::ImageOutput => self.image_output,
         }
     }
 
@@ -158,6 +177,15 @@ impl TokenUsage {
     }
 }
 
+/// Most calls have no images in these classes, and rows from before them have no such member.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,13 +198,15 @@ mod tests {
             cache_write: 4,
             cache_write_hour: 8,
             audio_input: 16,
+            image_input: 256,
             output: 32,
             reasoning: 64,
             audio_output: 128,
+            image_output: 512,
         };
-        assert_eq!(usage.tokens_in(), 31);
-        assert_eq!(usage.tokens_out(), 224);
-        assert_eq!(usage.total(), 255);
+        assert_eq!(usage.tokens_in(), 287);
+        assert_eq!(usage.tokens_out(), 736);
+        assert_eq!(usage.total(), 1_023);
     }
 
     #[test]

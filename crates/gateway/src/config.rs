@@ -48,6 +48,12 @@ pub struct GatewayConfig {
     pub drain_bytes_max: usize,
     /// How many answers are read on at once for callers who went away.
     pub drains_max: usize,
+    /// Seconds for which an answer is asked for that its provider makes in the background; after
+    /// them it is charged as held.
+    pub background_seconds: u64,
+    /// Milliseconds until such an answer is asked for the first time, doubled each time up to half
+    /// a minute.
+    pub background_poll_ms: u64,
     /// Seconds that calls in flight have to end when the program is told to stop.
     pub stop_seconds: u64,
 }
@@ -74,6 +80,8 @@ impl Default for GatewayConfig {
             drain_seconds: 120,
             drain_bytes_max: 64 << 20,
             drains_max: 1_024,
+            background_seconds: 21_600,
+            background_poll_ms: 2_000,
             stop_seconds: 30,
         }
     }

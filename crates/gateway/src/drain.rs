@@ -13,10 +13,12 @@ use tokio::task::JoinSet;
 use tollgate_app::App;
 use tollgate_core::IntegrationId;
 
+use crate::background::Awaited;
 use crate::config::GatewayConfig;
 use crate::flight::Cargo;
 use crate::metrics::Metrics;
 use crate::phase::settle::{Cut, Outcome};
+use crate::upstream::Upstream;
 
 /// Where flights go whose caller went away, and other work that no caller waits for.
 #[derive(Debug, Clone)]
@@ -29,6 +31,7 @@ pub(crate) struct Drains {
 #[derive(Debug)]
 enum Work {
     Drain(Box<Cargo>, Place),
+    Await(Box<Awaited>),
     /// With the `updated_at` of the integration that the refused call went out with.
     CredentialRefused(IntegrationId, Timestamp),
 }
@@ -73,6 +76,14 @@ impl Drains {
         }
     }
 
+    /// Takes over a call whose answer is made in the background.
+    pub(crate) fn wait_for(&self, awaited: Box<Awaited>) {
+        // Where nobody takes it over any more, it is settled as it is dropped.
+        if self.queue.send(Work::Await(awaited)).is_err() {
+            tracing::debug!("stopping: an answer in the background is not waited for");
+        }
+    }
+
     /// Has an integration marked whose credential its provider refuses.
     pub(crate) fn credential_refused(&self, integration: IntegrationId, used: Timestamp) {
         if self
@@ -87,10 +98,12 @@ impl Drains {
 
 impl Drainer {
     /// Runs until every sender is gone and every drain has ended.
-    pub(crate) async fn run(mut self, app: Arc<App>) {
+    pub(crate) async fn run(mut self, app: Arc<App>, upstream: Upstream) {
         let mut tasks = JoinSet::new();
+        let mut waiting = JoinSet::new();
         while let Some(work) = self.queue.recv().await {
             while tasks.try_join_next().is_some() {}
+            while waiting.try_join_next().is_some() {}
             match work {
                 Work::Drain(cargo, place) => {
                     let (patience, bytes_max) = (self.patience, self.bytes_max);
@@ -99,6 +112,9 @@ impl Drainer {
                         drop(place);
                     });
                 }
+                Work::Await(awaited) => {
+                    waiting.spawn(awaited.run(Arc::clone(&app), upstream.clone()));
+                }
                 Work::CredentialRefused(integration, used) => {
                     let app = Arc::clone(&app);
                     tasks
@@ -106,6 +122,8 @@ impl Drainer {
                 }
             }
         }
+        // What is made in the background may take hours: it is charged as held.
+        waiting.shutdown().await;
         while tasks.join_next().await.is_some() {}
     }
 }

@@ -12,9 +12,11 @@ use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
 use tokio::time::{Instant, Sleep};
 use tollgate_app::metering::Settled;
+use tollgate_app::metering::batch::BatchReading;
 use tollgate_core::config::OnDisconnect;
 use tollgate_providers::{AnswerShape, End, Failure, Meter, MeterPlan, Operation, Provider};
 
+use crate::background::Again;
 use crate::config::GatewayConfig;
 use crate::connector::is_barred;
 use crate::drain::Drains;
@@ -53,6 +55,12 @@ pub(crate) struct Recipe {
     pub(crate) on_disconnect: OnDisconnect,
     /// How the form fares, of a call that sends one.
     pub(crate) passage: Option<Arc<Passage>>,
+    /// Whether the request asked to be served at half of the usual prices.
+    pub(crate) flex: bool,
+    /// What is to be done with the results of a batch, if those are what is read.
+    pub(crate) batch: Option<BatchReading>,
+    /// How to ask for an answer again that is made in the background.
+    pub(crate) again: Option<Again>,
 }
 
 /// What the head of the answer said.
@@ -257,7 +265,21 @@ impl Cargo {
         let end = cut.map_or(End::Clean, |_| End::Broken);
         let outcome = match std::mem::replace(&mut self.reading, Reading::Unopened) {
             Reading::Metered(meter) => {
-                let observed = meter.finish(end, out);
+                let mut observed = meter.finish(end, out);
+                observed.halved &= self.recipe.flex;
+                if let (Some(batch), Some(results), None) =
+                    (&self.recipe.batch, &observed.results, cut)
+                {
+                    batch.book(results);
+                }
+                if let Some(id) = &observed.pending
+                    && let Some(again) = self.recipe.again.take()
+                    && let Some(admitted) = self.admitted.take()
+                {
+                    self.progress = Progress::Over;
+                    again.wait_for(id, admitted, &self.recipe);
+                    return None;
+                }
                 Outcome::Observed {
                     observed,
                     input_bound: self.recipe.input_bound,
@@ -273,7 +295,10 @@ impl Cargo {
     /// Whether it is to be read on when its caller goes away: it has left, and its integration
     /// wants it so.
     pub(crate) fn is_worth_draining(&self) -> bool {
-        self.recipe.on_disconnect == OnDisconnect::Drain && self.has_left()
+        // What a batch cost is known when its results have come to their end.
+        let reads_results = self.recipe.batch.is_some()
+            && matches!(&self.reading, Reading::Metered(meter) if meter.may_be_results());
+        reads_results || (self.recipe.on_disconnect == OnDisconnect::Drain && self.has_left())
     }
 
     /// Cuts the provider off, and charges what was seen so far.

@@ -6,6 +6,7 @@
 
 mod answer;
 mod attempts;
+mod background;
 pub mod carrier;
 pub mod config;
 pub mod connector;

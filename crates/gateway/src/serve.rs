@@ -49,7 +49,7 @@ pub fn serve(
     let address = listener.local_addr()?;
     let (drains, drainer) = Drains::new(&config, &metrics);
     let upstream = Upstream::new(&config, connector);
-    let mut draining = tokio::spawn(drainer.run(Arc::clone(&app)));
+    let mut draining = tokio::spawn(drainer.run(Arc::clone(&app), upstream.clone()));
     let spool = Spool::new(&config);
     let gateway = Arc::new(Gateway {
         app,

@@ -12,7 +12,7 @@ use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::meter::UsageChunk;
 use crate::openai;
-use crate::operation::Operation;
+use crate::operation::{self, Operation};
 use crate::provider::{
     Description, Outbound, PrepareCall, PrepareError, Presence, ProbeCall, Provider,
 };
@@ -29,12 +29,7 @@ const VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const DEFAULT_VERSION: HeaderValue = HeaderValue::from_static("2023-06-01");
 
 /// The operations of the dialect.
-pub(crate) const OPERATIONS: &[Operation] = &[
-    Operation::Messages,
-    Operation::CountTokens,
-    Operation::ListModels,
-    Operation::GetModel,
-];
+pub(crate) const OPERATIONS: &[Operation] = operation::ANTHROPIC;
 
 static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::Anthropic,

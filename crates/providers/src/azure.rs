@@ -15,7 +15,7 @@ use crate::edit::CapMember;
 use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::openai::{self, Manners, ModelPlace, StreamUsage};
-use crate::operation::{self, Operation};
+use crate::operation;
 use crate::provider::{
     ConfigMistake, Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence,
     ProbeCall, Provider,
@@ -92,11 +92,11 @@ static DESCRIPTION: Description = Description {
         openai::HARD_CAP,
         openai::OUTPUT_TOKENS,
     ],
-    operations: openai::OPERATIONS,
+    operations: operation::OPENAI,
 };
 
-/// Of the query, only what `/openai/v1` takes.
-static QUERY: Forwarded = Forwarded {
+/// Of the query, the version that `/openai/v1` takes.
+static VERSION: Forwarded = Forwarded {
     headers: &[],
     query: &["api-version"],
     version: "",
@@ -175,7 +175,7 @@ impl Provider for Azure {
             } else {
                 CapMember::MaxTokens
             },
-            model: if version.is_some() {
+            model: if version.is_some() && call.operation.is_deployed() {
                 ModelPlace::Path
             } else {
                 ModelPlace::Body
@@ -251,28 +251,23 @@ fn uri(call: &PrepareCall<'_>, version: Option<&str>) -> Result<Uri, PrepareErro
     let mut path = [call.endpoint.prefix(), "/openai"].concat();
     let Some(version) = version else {
         path.push_str("/v1");
-        push_operation(&mut path, call)?;
+        call.push_path(&mut path)?;
+        let query = call.query.unwrap_or_default();
         if call.face == Face::AzureV1 {
-            QUERY.push_query(&mut path, call.query.unwrap_or_default());
+            VERSION.push_query(&mut path, query);
         }
+        openai::FORWARDED.push_query(&mut path, query);
         return call.endpoint.uri(path).or(Err(PrepareError::Unbuildable));
     };
-    if call.operation.names_model() {
+    if call.operation.is_deployed() {
         path.push_str("/deployments/");
         operation::push_encoded(&mut path, call.model.ok_or(PrepareError::NoModel)?);
     }
-    push_operation(&mut path, call)?;
+    call.push_path(&mut path)?;
     path.push_str("?api-version=");
     path.push_str(version);
+    openai::FORWARDED.push_query(&mut path, call.query.unwrap_or_default());
     call.endpoint.uri(path).or(Err(PrepareError::Unbuildable))
-}
-
-fn push_operation(path: &mut String, call: &PrepareCall<'_>) -> Result<(), PrepareError> {
-    path.push_str(call.operation.tail());
-    if call.operation == Operation::GetModel {
-        operation::push_encoded(path, call.model.ok_or(PrepareError::NoModel)?);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

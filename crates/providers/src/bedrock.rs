@@ -183,7 +183,7 @@ impl Provider for Bedrock {
         let model = call.model.ok_or(PrepareError::NoModel)?;
         let mut path = [call.endpoint.prefix(), "/model/"].concat();
         operation::push_reserved_encoded(&mut path, model);
-        path.push_str(call.operation.tail());
+        call.push_path(&mut path)?;
         let uri = call.endpoint.uri(path).or(Err(PrepareError::Unbuildable))?;
         let mut outbound = Outbound {
             method: Method::POST,

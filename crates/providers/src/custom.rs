@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::edit::CapMember;
 use crate::face::Face;
 use crate::openai;
-use crate::operation::Operation;
+use crate::operation::{self, Operation};
 use crate::provider::{
     Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, ProbeCall,
     Provider,
@@ -58,7 +58,7 @@ static DESCRIPTION: Description = Description {
         openai::HARD_CAP,
         openai::OUTPUT_TOKENS,
     ],
-    operations: openai::OPERATIONS,
+    operations: operation::OPENAI,
 };
 
 static SPEAKING_MESSAGES: Description = Description {

@@ -162,6 +162,25 @@ impl Dialect {
         [opening, &self.body(error), b"\n\n"].concat().into()
     }
 
+    /// The event that ends a broken stream of typed events, as responses of OpenAI's are: typed as
+    /// their own errors are, and with the member by which the SDKs know one in any stream.
+    #[must_use]
+    pub fn typed_error_event(error: &ErrorBody<'_>) -> Bytes {
+        let body = serde_json::json!({
+            "type": "error",
+            "code": error.code,
+            "message": error.message,
+            "param": error.param,
+            "error": {
+                "message": error.message,
+                "type": Self::OpenAi.error_type(error.status),
+                "param": error.param,
+                "code": error.code,
+            },
+        });
+        format!("\n\nevent: error\ndata: {body}\n\n").into()
+    }
+
     fn body(self, error: &ErrorBody<'_>) -> Vec<u8> {
         let error_type = error
             .error_type

@@ -80,6 +80,8 @@ pub(crate) enum CapMember {
     MaxTokens,
     /// `max_completion_tokens`, which also bounds reasoning.
     MaxCompletionTokens,
+    /// `max_output_tokens`, of a response.
+    OfResponse,
 }
 
 /// Where a member of an object inside the body can be written.
@@ -152,6 +154,7 @@ impl Edits {
             CapMember::MaxCompletionTokens => {
                 ("max_completion_tokens", &places.null_max_completion_tokens)
             }
+            CapMember::OfResponse => ("max_output_tokens", &places.null_max_output_tokens),
         };
         self.set(name, span.clone(), tokens.to_string().into_bytes());
     }

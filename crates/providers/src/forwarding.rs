@@ -3,7 +3,6 @@
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, GetAll};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use crate::operation::{self, Operation};
 use crate::provider::{PrepareCall, PrepareError};
 
 /// The header that tells a provider our id of the call, so that both sides' books can be joined.
@@ -50,10 +49,10 @@ impl Forwarded {
     /// The URI of the request.
     pub(crate) fn uri(&self, call: &PrepareCall<'_>) -> Result<Uri, PrepareError> {
         let prefix = call.endpoint.prefix();
-        let mut path = [prefix, self.version, call.operation.tail()].concat();
-        if call.operation == Operation::GetModel {
-            operation::push_encoded(&mut path, call.model.ok_or(PrepareError::NoModel)?);
-        }
+        let mut path = String::with_capacity(prefix.len().saturating_add(64));
+        path.push_str(prefix);
+        path.push_str(self.version);
+        call.push_path(&mut path)?;
         self.push_query(&mut path, call.query.unwrap_or_default());
         call.endpoint.uri(path).or(Err(PrepareError::Unbuildable))
     }
@@ -61,7 +60,7 @@ impl Forwarded {
     /// Adds the members of the query that go on.
     pub(crate) fn push_query(&self, path: &mut String, query: &str) {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._~:-".contains(&byte);
-        let mut mark = '?';
+        let mut mark = if path.contains('?') { '&' } else { '?' };
         for member in query.split('&') {
             let Some((name, value)) = member.split_once('=') else {
                 continue;

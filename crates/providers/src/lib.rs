@@ -43,7 +43,10 @@ pub use dialect::{Dialect, ErrorBody};
 pub use edit::EditedBody;
 pub use face::Face;
 pub use failure::{Billed, Failure, FailureKind};
-pub use meter::{AnswerShape, End, InvalidUsage, Meter, MeterPlan, Observed, UsageChunk};
+pub use meter::{
+    AnswerShape, BatchResults, BatchUsage, End, InvalidUsage, Meter, MeterPlan, Observed,
+    UsageChunk,
+};
 pub use multipart::{Boundary, Form, Scanner};
 pub use operation::{Matched, Operation};
 pub use provider::{

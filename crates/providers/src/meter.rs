@@ -5,78 +5,37 @@
 //! not simply believed: see [`Observed::invalid_usage`].
 
 mod anthropic;
+mod batch;
 mod bedrock;
 mod counting;
 mod kept;
+mod located;
+mod media;
 mod observed;
 mod openai;
 mod outline;
+mod responses;
+mod shape;
+mod stream;
 mod usage;
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 use crate::dialect::Dialect;
 use crate::eventstream::{self, Frames};
 use crate::operation::Operation;
 use crate::request::Bounds;
-use crate::sse::{Event, Found, Scanner};
+use crate::sse::{Event, Found};
+use batch::Lines;
 use kept::Kept;
 use outline::Outline;
+use stream::Stream;
 
+pub use batch::{BatchResults, BatchUsage};
 pub use observed::Observed;
+pub use shape::AnswerShape;
 pub use usage::InvalidUsage;
-
-/// How an answer comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AnswerShape {
-    /// As one JSON text.
-    Whole,
-    /// As a stream of events in text.
-    Stream,
-    /// As a stream of events in binary frames.
-    Frames,
-    /// In an encoding (compressed) that is not undone: it passes, and nothing of it is read.
-    Opaque,
-}
-
-impl AnswerShape {
-    /// The shape that an answer's headers tell. A provider may answer a request for a stream
-    /// with an error that is none, and may compress although it was asked not to.
-    #[must_use]
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut encodings = headers.get_all(CONTENT_ENCODING).into_iter();
-        let is_plain = |value: &http::HeaderValue| {
-            let name = value.as_bytes().trim_ascii();
-            name.is_empty() || name.eq_ignore_ascii_case(b"identity")
-        };
-        if !encodings.all(is_plain) {
-            return Self::Opaque;
-        }
-        let kind = headers
-            .get(CONTENT_TYPE)
-            .map(http::HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let is_called = |name: &[u8]| {
-            let beginning = kind.get(..name.len());
-            beginning.is_some_and(|it| it.eq_ignore_ascii_case(name))
-        };
-        if is_called(b"text/event-stream") {
-            Self::Stream
-        } else if is_called(b"application/vnd.amazon.eventstream") {
-            Self::Frames
-        } else {
-            Self::Whole
-        }
-    }
-
-    /// Whether it comes as events, each to be handed on at once.
-    #[must_use]
-    pub const fn is_stream(self) -> bool {
-        matches!(self, Self::Stream | Self::Frames)
-    }
-}
 
 /// What becomes of a stream's event that has usage and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,20 +90,19 @@ enum Flow {
     Stream(Stream),
     Frames(Frames),
     Opaque,
-}
-
-#[derive(Debug, Default)]
-struct Stream {
-    scanner: Scanner,
-    /// An event that has not ended; only kept where events may be taken out.
-    held: Kept,
-    /// Whether the event before was taken out, so that a LF that belongs to it is, too.
-    removed: bool,
+    /// What is no text, and says nothing of its usage.
+    Unread,
+    /// Lines that may be the results of a batch.
+    Results(Box<Lines>),
+    /// What tells where results are: kept back to be edited.
+    Located(Kept),
 }
 
 #[derive(Debug)]
 enum Reader {
     OpenAi(openai::Reader),
+    Responses(responses::Reader),
+    Media(media::Reader),
     Anthropic(anthropic::Reader),
     Bedrock(Box<bedrock::Reader>),
 }
@@ -154,6 +112,8 @@ impl Reader {
     fn whole(&mut self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
         match self {
             Self::OpenAi(reader) => reader.whole(body, observed, bounds),
+            Self::Responses(_) => responses::whole(body, observed, bounds),
+            Self::Media(reader) => reader.whole(body, observed, bounds),
             Self::Anthropic(_) => anthropic::whole(body, observed, bounds),
             Self::Bedrock(reader) => reader.whole(body, observed, bounds),
         }
@@ -162,6 +122,14 @@ impl Reader {
     fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) -> Fate {
         match self {
             Self::OpenAi(reader) => reader.see(event, observed, bounds),
+            Self::Responses(reader) => {
+                reader.see(event, observed, bounds);
+                Fate::Pass
+            }
+            Self::Media(_) => {
+                media::see(event, observed, bounds);
+                Fate::Pass
+            }
             Self::Anthropic(reader) => {
                 reader.see(event, observed, bounds);
                 Fate::Pass
@@ -201,11 +169,22 @@ impl Meter {
         plan: MeterPlan,
     ) -> Self {
         let reader = match dialect {
+            Dialect::OpenAi if operation.is_about_responses() => {
+                Reader::Responses(responses::Reader::default())
+            }
+            Dialect::OpenAi if operation.makes_media() => {
+                Reader::Media(media::Reader::new(operation))
+            }
             Dialect::OpenAi => Reader::OpenAi(openai::Reader::new(operation)),
             Dialect::Anthropic => Reader::Anthropic(anthropic::Reader::default()),
             Dialect::Bedrock => Reader::Bedrock(Box::new(bedrock::Reader::new(operation))),
         };
         let flow = match shape {
+            // Nothing of it is needed, however large it is.
+            AnswerShape::Whole if operation.reads_results() => Flow::Results(Box::default()),
+            AnswerShape::Whole if operation.tells_of_results() => Flow::Located(Kept::default()),
+            AnswerShape::Whole if !operation.is_billed() => Flow::Opaque,
+            AnswerShape::Whole if operation == Operation::Speech => Flow::Unread,
             AnswerShape::Whole => Flow::Whole(Kept::default()),
             AnswerShape::Stream => Flow::Stream(Stream::default()),
             AnswerShape::Frames => Flow::Frames(Frames::default()),
@@ -243,7 +222,18 @@ impl Meter {
                 outline.push(chunk);
                 pass(chunk.clone(), out);
             }
-            Flow::Opaque => pass(chunk.clone(), out),
+            Flow::Opaque | Flow::Unread => pass(chunk.clone(), out),
+            Flow::Results(lines) => {
+                lines.push(chunk);
+                pass(chunk.clone(), out);
+            }
+            Flow::Located(kept) => {
+                if !kept.push(chunk.clone()) {
+                    pass(kept.take(), out);
+                    pass(chunk.clone(), out);
+                    self.flow = Flow::Opaque;
+                }
+            }
             Flow::Frames(frames) => {
                 let mut see = |found: &eventstream::Found<'_>| {
                     reader.see_frame(found, observed, plan.bounds);
@@ -281,6 +271,13 @@ impl Meter {
                 observed.unreadable |= observed.usage.is_none();
             }
             Flow::Opaque => self.observed.unreadable = true,
+            Flow::Unread => self.observed.unreported = true,
+            Flow::Results(lines) => self.observed.results = Some(Box::new(lines.finish())),
+            Flow::Located(mut kept) => {
+                for piece in located::relative(&kept.take()) {
+                    pass(piece, out);
+                }
+            }
             // Half a frame is not read; where the answer was to end with it, it passes as it is.
             Flow::Frames(mut frames) => {
                 if end == End::Clean {
@@ -306,6 +303,12 @@ impl Meter {
         self.observed
     }
 
+    /// Whether what comes is or may be the results of a batch.
+    #[must_use]
+    pub fn may_be_results(&self) -> bool {
+        matches!(&self.flow, Flow::Results(lines) if !lines.is_foreign())
+    }
+
     /// Whether the answer is read as a stream of events.
     #[must_use]
     pub const fn is_stream(&self) -> bool {
@@ -318,52 +321,6 @@ impl Meter {
     pub const fn has_said_all(&self) -> bool {
         let seen = &self.observed;
         !self.is_stream() || seen.complete || seen.finish_seen || seen.error_seen
-    }
-}
-
-impl Stream {
-    /// Hands on all events but those that have only usage. Only bytes of an event that has not
-    /// ended are held back.
-    fn push_filtered(
-        &mut self,
-        chunk: &Bytes,
-        see: &mut impl FnMut(&Found<'_>) -> Fate,
-        out: &mut impl FnMut(Bytes),
-    ) {
-        let Self {
-            scanner,
-            held,
-            removed,
-        } = self;
-        // Everything before `from` is handed on or taken out; `ended` is where the last event ends.
-        let (mut from, mut ended) = (0_usize, 0_usize);
-        scanner.push(chunk, |found, end| {
-            if found == Found::Tail {
-                if *removed {
-                    from = end;
-                }
-            } else if see(&found) == Fate::UsageOnly {
-                *removed = true;
-                drop(held.take());
-                pass(part(chunk, from, ended), out);
-                from = end;
-            } else {
-                *removed = false;
-                pass(held.take(), out);
-            }
-            ended = end;
-        });
-        if scanner.is_skipping() {
-            pass(held.take(), out);
-            ended = chunk.len();
-        }
-        pass(part(chunk, from, ended), out);
-        let rest = part(chunk, ended, chunk.len());
-        // An event that is too large for the scanner is not held: this cannot be full.
-        if !held.push(rest.clone()) {
-            pass(held.take(), out);
-            pass(rest, out);
-        }
     }
 }
 
@@ -383,13 +340,6 @@ fn pass(bytes: Bytes, out: &mut impl FnMut(Bytes)) {
     if !bytes.is_empty() {
         out(bytes);
     }
-}
-
-/// A slice that is empty where the span is not inside the chunk.
-fn part(chunk: &Bytes, from: usize, to: usize) -> Bytes {
-    chunk
-        .get(from..to)
-        .map_or_else(Bytes::new, |inside| chunk.slice_ref(inside))
 }
 
 #[cfg(test)]

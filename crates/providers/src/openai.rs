@@ -13,7 +13,7 @@ use crate::edit::{CapMember, EditedBody, Edits};
 use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::meter::UsageChunk;
-use crate::operation::Operation;
+use crate::operation::{self, Operation};
 use crate::provider::{
     Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence, ProbeCall,
     Provider,
@@ -23,20 +23,6 @@ use crate::url::{Endpoint, UrlError, UrlPolicy};
 /// OpenAI itself.
 #[derive(Debug)]
 pub(crate) struct OpenAi;
-
-/// The operations of the dialect.
-pub(crate) const OPERATIONS: &[Operation] = &[
-    Operation::ChatCompletions,
-    Operation::Completions,
-    Operation::Embeddings,
-    Operation::ListModels,
-    Operation::GetModel,
-    Operation::Transcriptions,
-    Operation::Translations,
-    Operation::ImageEdits,
-    Operation::ImageVariations,
-    Operation::CreateFile,
-];
 
 /// The key of an account.
 pub(crate) const API_KEY: Field = Field {
@@ -101,13 +87,26 @@ static DESCRIPTION: Description = Description {
     credential: Presence::Required,
     credential_fields: &[API_KEY],
     config_fields: &[BASE_URL, ALIASES, PRICES, HARD_CAP, OUTPUT_TOKENS],
-    operations: OPERATIONS,
+    operations: operation::OPENAI,
 };
+
+/// What lists and stored things are asked with.
+pub(crate) const QUERY: [&str; 9] = [
+    "after",
+    "before",
+    "limit",
+    "order",
+    "purpose",
+    "include[]",
+    "include%5B%5D",
+    "stream",
+    "starting_after",
+];
 
 /// What goes on of a request in this dialect.
 pub(crate) static FORWARDED: Forwarded = Forwarded {
     headers: &["openai-beta"],
-    query: &[],
+    query: &QUERY,
     version: "",
 };
 
@@ -252,19 +251,25 @@ fn body(call: &PrepareCall<'_>, manners: Manners) -> (EditedBody, UsageChunk) {
         edits.model(facts, model);
     }
     let mut usage_chunk = UsageChunk::Keep;
-    let asks = manners.stream_usage == StreamUsage::Known;
+    let asks = manners.stream_usage == StreamUsage::Known
+        && matches!(
+            call.operation,
+            Operation::ChatCompletions | Operation::Completions
+        );
     if asks && facts.streams() && !facts.wants_usage() {
         edits.include_usage(&facts.places);
         usage_chunk = UsageChunk::Strip;
     }
-    let speaks = call.operation.may_stream();
-    if call.config.hard_cap && speaks && facts.output_maximum().is_none() {
-        let is_chat = call.operation == Operation::ChatCompletions;
-        let member = if is_chat {
-            manners.chat_cap
-        } else {
-            CapMember::MaxTokens
-        };
+    let cap = [
+        (Operation::ChatCompletions, manners.chat_cap),
+        (Operation::Completions, CapMember::MaxTokens),
+        (Operation::CreateResponse, CapMember::OfResponse),
+    ];
+    let cap = cap.into_iter().find(|(of, _)| *of == call.operation);
+    if call.config.hard_cap
+        && facts.output_maximum().is_none()
+        && let Some((_, member)) = cap
+    {
         edits.cap(
             &facts.places,
             member,
@@ -291,6 +296,7 @@ pub(crate) fn probe(
         config: call.config,
         credential: call.credential,
         model: None,
+        thing: None,
         prices: None,
         body: None,
     })

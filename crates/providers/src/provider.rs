@@ -196,10 +196,20 @@ pub struct PrepareCall<'a> {
     pub credential: Option<&'a Secret>,
     /// The provider's name of the model, without prefix and alias.
     pub model: Option<&'a str>,
+    /// The id of what the provider keeps and the path names.
+    pub thing: Option<&'a str>,
     /// What the model costs, and how much it can say.
     pub prices: Option<&'a ModelPrices>,
     /// The caller's body, and what was read from it.
     pub body: Option<(&'a Bytes, &'a RequestFacts)>,
+}
+
+impl PrepareCall<'_> {
+    /// Adds the operation's path, with what it is about.
+    pub(crate) fn push_path(&self, path: &mut String) -> Result<(), PrepareError> {
+        let pushed = self.operation.push_path(path, self.model, self.thing);
+        pushed.ok_or(PrepareError::NoModel)
+    }
 }
 
 /// Everything that a free request is made from which shows whether a provider can be reached.
@@ -246,8 +256,8 @@ pub enum PrepareError {
     /// The credential is not of the form that the provider needs.
     #[error(transparent)]
     Credential(#[from] CredentialError),
-    /// No model was named.
-    #[error("no model is named")]
+    /// No model was named, or no id of what the provider keeps.
+    #[error("what the request is about is not named")]
     NoModel,
     /// The parts do not make a request.
     #[error("the request to the provider cannot be built from its parts")]

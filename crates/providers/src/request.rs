@@ -9,6 +9,7 @@ mod form;
 mod hold;
 mod parts;
 mod places;
+mod speech;
 
 use std::sync::Arc;
 
@@ -88,6 +89,10 @@ impl RequestError {
 
 /// What is known of one request. It does not borrow the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing of its own that a request asks for or not"
+)]
 pub struct RequestFacts {
     operation: Operation,
     body_length: usize,
@@ -99,6 +104,12 @@ pub struct RequestFacts {
     parts: Parts,
     /// Whether it asks for no kind of service that costs more than usual.
     standard_priced: bool,
+    /// Whether it asks for the flexible kind of service.
+    flex: bool,
+    /// Whether it is to be answered later, and asked for again.
+    background: bool,
+    /// Characters to be spoken, and of what is said about how.
+    spoken: u64,
     pub(crate) places: Places,
     /// What is known beside, where the body is a form of several parts.
     form: Option<FormFacts>,
@@ -114,6 +125,12 @@ struct Members<'a> {
     stream_options: Raw<'a>,
     max_tokens: Raw<'a>,
     max_completion_tokens: Raw<'a>,
+    max_output_tokens: Raw<'a>,
+    background: Raw<'a>,
+    previous_response_id: Raw<'a>,
+    conversation: Raw<'a>,
+    input: Raw<'a>,
+    instructions: Raw<'a>,
     n: Raw<'a>,
     best_of: Raw<'a>,
     prompt: Raw<'a>,
@@ -139,6 +156,7 @@ impl RequestFacts {
             model: members.model.span(text),
             null_max_tokens: null_span(members.max_tokens, text),
             null_max_completion_tokens: null_span(members.max_completion_tokens, text),
+            null_max_output_tokens: null_span(members.max_output_tokens, text),
             usage_option: usage_option(members.stream_options, text)?,
             ..Places::default()
         };
@@ -152,6 +170,7 @@ impl RequestFacts {
         let maxima = [
             limit(members.max_tokens, "max_tokens")?,
             limit(members.max_completion_tokens, "max_completion_tokens")?,
+            limit(members.max_output_tokens, "max_output_tokens")?,
             more.as_ref().and_then(|more| more.maximum),
         ];
         Ok(Self {
@@ -165,6 +184,10 @@ impl RequestFacts {
             parts,
             standard_priced: is_standard_priced(&members)
                 && more.is_none_or(|more| more.standard_priced),
+            flex: members.service_tier.text() == Some(r#""flex""#),
+            background: operation == Operation::CreateResponse
+                && flag(members.background, "background")?.unwrap_or(false),
+            spoken: speech::characters(operation, &members)?,
             places,
             form: None,
         })
@@ -195,6 +218,17 @@ impl RequestFacts {
     #[must_use]
     pub fn wants_usage(&self) -> bool {
         self.places.usage_option == UsageOption::Asked
+    }
+
+    /// Whether the answer is made in the background: the request is answered at once, and its usage
+    /// is known when the answer is asked for later.
+    pub const fn is_background(&self) -> bool {
+        self.background
+    }
+
+    /// Whether it asks to be served at half of the usual prices, when there is room.
+    pub const fn asks_for_flex(&self) -> bool {
+        self.flex
     }
 
     /// The most output tokens that the request allows each of its answers.
@@ -230,13 +264,19 @@ fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RequestError> {
 
 /// The static name of a member that matters.
 fn known(name: &str) -> Option<&'static str> {
-    const NAMES: [&str; 18] = [
+    const NAMES: [&str; 24] = [
         "model",
         "stream",
         "stream_options",
         "include_usage",
         "max_tokens",
         "max_completion_tokens",
+        "max_output_tokens",
+        "background",
+        "previous_response_id",
+        "conversation",
+        "input",
+        "instructions",
         "n",
         "best_of",
         "prompt",

@@ -108,6 +108,7 @@ impl Asked {
             config: &self.config,
             credential: self.credential.as_ref(),
             model: self.model,
+            thing: None,
             prices: None,
             body: body.as_ref().zip(facts.as_ref()),
         })

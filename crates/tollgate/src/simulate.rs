@@ -30,6 +30,7 @@ mod journal;
 mod models;
 mod openai;
 mod prompt;
+mod shelf;
 mod text;
 mod world;
 

@@ -47,6 +47,18 @@ pub(crate) struct RatesBody {
     /// Audio output.
     #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     audio_output: Option<i64>,
+    /// Images that were read to make others.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    image_input: Option<i64>,
+    /// Images that were made.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
+    image_output: Option<i64>,
+    /// Nano-dollars for each web search that the provider runs.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    web_search: Option<i64>,
+    /// Nano-dollars for each search in files that the provider runs.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
+    file_search: Option<i64>,
     /// Nano-dollars for the request itself, whatever its tokens.
     #[serde(default)]
     #[schema(minimum = 0, maximum = 1_000_000_000_000_i64)]
@@ -73,6 +85,14 @@ pub(crate) struct UsdBody {
     reasoning: Option<String>,
     /// Audio output.
     audio_output: Option<String>,
+    /// Images that were read to make others.
+    image_input: Option<String>,
+    /// Images that were made.
+    image_output: Option<String>,
+    /// Dollars for each web search that the provider runs.
+    web_search: Option<String>,
+    /// Dollars for each search in files that the provider runs.
+    file_search: Option<String>,
     /// Dollars for the request itself, whatever its tokens.
     request: String,
 }
@@ -132,6 +152,10 @@ impl From<Rates> for RatesBody {
             audio_input: rates.audio_input,
             reasoning: rates.reasoning,
             audio_output: rates.audio_output,
+            image_input: rates.image_input,
+            image_output: rates.image_output,
+            web_search: rates.web_search,
+            file_search: rates.file_search,
             request: rates.request,
         }
     }
@@ -148,6 +172,10 @@ impl From<RatesBody> for Rates {
             audio_input: rates.audio_input,
             reasoning: rates.reasoning,
             audio_output: rates.audio_output,
+            image_input: rates.image_input,
+            image_output: rates.image_output,
+            web_search: rates.web_search,
+            file_search: rates.file_search,
             request: rates.request,
         }
     }
@@ -165,6 +193,10 @@ impl From<Rates> for UsdBody {
             audio_input: rates.audio_input.map(usd),
             reasoning: rates.reasoning.map(usd),
             audio_output: rates.audio_output.map(usd),
+            image_input: rates.image_input.map(usd),
+            image_output: rates.image_output.map(usd),
+            web_search: rates.web_search.map(usd),
+            file_search: rates.file_search.map(usd),
             request: usd(rates.request),
         }
     }

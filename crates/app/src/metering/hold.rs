@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use parking_lot::Mutex;
 use tollgate_core::hold::{Actual, HoldAmount};
 use tollgate_core::price::ModelPrices;
+use tollgate_core::price::fees::{Tariff, ToolUses};
 use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::verdict::Warnings;
 use tollgate_core::{CallId, Moment, Nanos, TokenUsage};
@@ -81,6 +82,10 @@ pub struct Ending {
     pub error_code: Option<Cow<'static, str>>,
     /// What went wrong, for people.
     pub error_message: Option<String>,
+    /// How often tools were used that the provider runs and charges by use.
+    pub tools: ToolUses,
+    /// Which of its model's prices apply.
+    pub tariff: Tariff,
 }
 
 /// A settled call.
@@ -296,10 +301,13 @@ impl Hold {
         let Some((tokens, source)) = ending.usage else {
             return entry;
         };
-        let price = self.terms.prices.as_ref().map(|prices| prices.pin(&tokens));
-        let cost = price
-            .as_ref()
-            .map_or(Ok(Nanos::ZERO), |price| price.rates.cost(&tokens));
+        let prices = self.terms.prices.as_ref();
+        let price = prices.map(|prices| prices.pin_for(&tokens, ending.tariff));
+        let cost = price.as_ref().map_or(Ok(Nanos::ZERO), |price| {
+            let fees = price.rates.fees(&ending.tools)?;
+            price.rates.cost(&tokens)?.plus(fees)
+        });
+        entry.extra = extra(&ending.tools);
         match cost {
             Ok(cost) if self.is_within(cost, &tokens) => {
                 entry.tokens = tokens;
@@ -325,6 +333,15 @@ impl Hold {
         let worst = &self.dispatch.worst;
         !self.terms.is_capped || (cost <= worst.cost && tokens.total() <= worst.tokens.total())
     }
+}
+
+/// What a row says beside its tokens: the uses of tools that its provider ran.
+pub(super) fn extra(tools: &ToolUses) -> Option<Box<str>> {
+    if tools.is_none() {
+        return None;
+    }
+    let said = serde_json::json!({ "tool_uses": tools });
+    Some(said.to_string().into_boxed_str())
 }
 
 impl Drop for Hold {

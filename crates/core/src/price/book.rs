@@ -174,5 +174,6 @@ pub fn prices_from_config(
         rates: *rates,
         tiers: Vec::new(),
         output_tokens_max: None,
+        context_tokens: None,
     }))
 }

@@ -201,6 +201,10 @@ pub(super) fn is_negative(rates: &Rates) -> bool {
         audio_input,
         reasoning,
         audio_output,
+        image_input,
+        image_output,
+        web_search,
+        file_search,
         request,
     } = *rates;
     let optional = [
@@ -210,6 +214,10 @@ pub(super) fn is_negative(rates: &Rates) -> bool {
         audio_input,
         reasoning,
         audio_output,
+        image_input,
+        image_output,
+        web_search,
+        file_search,
     ];
     [input, output, request]
         .into_iter()

@@ -108,7 +108,8 @@ impl PriceOverride {
 /// Refuses unit prices that cannot be meant; names the class.
 pub fn check_rates(rates: &Rates) -> Result<(), PriceError> {
     for (class, price) in rates.named() {
-        let most = if class == Rates::REQUEST {
+        let is_by_use = [Rates::REQUEST, Rates::WEB_SEARCH, Rates::FILE_SEARCH].contains(&class);
+        let most = if is_by_use {
             REQUEST_PRICE_MAX
         } else {
             PRICE_MAX
@@ -130,6 +131,7 @@ impl PriceOverrides {
                 rates: one.rates,
                 tiers: one.tiers.clone(),
                 output_tokens_max: None,
+                context_tokens: None,
             };
             let of_provider = all.by_provider.entry(one.provider_type).or_default();
             of_provider.insert(one.model.to_ascii_lowercase().into(), Arc::new(prices));

@@ -36,6 +36,7 @@ fn usages() -> Vec<TokenUsage> {
         output: 11 * scale,
         reasoning: 4 * scale,
         audio_output: 6 * scale,
+        ..TokenUsage::NONE
     };
     let mut usages = vec![TokenUsage::NONE, mixed(1), mixed(997), mixed(30_011)];
     // On and beside the bounds of tiers.

@@ -2,8 +2,9 @@
 
 use http::StatusCode;
 use tollgate_app::metering::{CallFacts, Hold, NotAdmitted};
+use tollgate_core::hold::Ask;
 use tollgate_core::verdict::Verdict;
-use tollgate_core::{AgentId, CallId, SessionId};
+use tollgate_core::{AgentId, CallId, Nanos, SessionId, TokenUsage};
 
 use crate::answer::Desk;
 use crate::error::Refused;
@@ -35,6 +36,9 @@ pub(crate) async fn admit(
     desk: &mut Desk,
 ) -> Result<Admitted, Refused> {
     desk.goes_through(&route.integration);
+    if route.operation.is_billed_later() {
+        return later(gateway, route, desk).await;
+    }
     let call_id: Option<CallId> = header(route, "x-tollgate-call-id")?;
     let Some((_, facts)) = route.body.as_ref().filter(|_| route.operation.is_billed()) else {
         gateway
@@ -58,6 +62,45 @@ pub(crate) async fn admit(
         ask,
         prices: route.prices.clone(),
     };
+    hold(gateway, route, desk, call).await.map(Admitted::Held)
+}
+
+/// What is charged later is asked of all limits as a call of nothing would be; nothing stays held.
+async fn later(gateway: &Gateway, route: &Route, desk: &mut Desk) -> Result<Admitted, Refused> {
+    if route.snapshot.config.hard_cap {
+        let message = "the integration has a hard cap, and what a batch will cost is bounded by \
+                       nothing: send the calls one by one, or use an integration without \
+                       `hard_cap`";
+        let refused = Refused::new(
+            StatusCode::FORBIDDEN,
+            "batch_not_capped",
+            message.to_owned(),
+        );
+        return Err(refused.never_again());
+    }
+    let call = CallFacts {
+        call_id: None,
+        session_id: header::<SessionId>(route, "x-tollgate-session-id")?,
+        agent_id: header::<AgentId>(route, "x-tollgate-agent-id")?,
+        model: route.operation.as_str().into(),
+        ask: Ask {
+            worst: TokenUsage::NONE,
+            cost: Some(Nanos::ZERO),
+        },
+        prices: None,
+    };
+    let hold = hold(gateway, route, desk, call).await?;
+    let call_id = hold.call_id().clone();
+    hold.release();
+    Ok(Admitted::Free(call_id))
+}
+
+async fn hold(
+    gateway: &Gateway,
+    route: &Route,
+    desk: &mut Desk,
+    call: CallFacts,
+) -> Result<Hold, Refused> {
     let metering = gateway.app.metering();
     let again = route.again.as_ref();
     let decided = match again.and_then(|again| again.attempt.as_ref()) {
@@ -70,7 +113,7 @@ pub(crate) async fn admit(
     match decided {
         Ok(hold) => {
             desk.admitted(hold.call_id(), hold.warnings().verdict());
-            Ok(Admitted::Held(hold))
+            Ok(hold)
         }
         Err(NotAdmitted::Refused { refusal, call_id }) => {
             desk.admitted(&call_id, refusal.verdict());

@@ -10,6 +10,7 @@ use tollgate_app::health::Sign;
 use tollgate_app::metering::Dispatch;
 use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts, UsageChunk};
 
+use crate::background::Again;
 use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::flight::{Cargo, Flight, Recipe, Silence};
@@ -50,23 +51,7 @@ pub(crate) async fn forward(
         Admitted::Held(hold) => Some(hold.dispatch()),
         Admitted::Free(_) => None,
     };
-    let facts = route.body.as_ref().map(|(_, facts)| facts);
-    let config = &route.snapshot.config;
-    let recipe = Recipe {
-        provider: route.provider,
-        operation: route.operation,
-        plan: MeterPlan {
-            // A translation writes the caller's own usage, and needs the provider's for it.
-            usage_chunk: (route.crossing.as_ref())
-                .map_or(outbound.usage_chunk, |_| UsageChunk::Keep),
-            bounds: facts.map_or(Bounds::NONE, |facts| {
-                facts.bounds(config, route.prices.as_deref())
-            }),
-        },
-        input_bound: facts.map_or(0, RequestFacts::input_bound),
-        on_disconnect: config.on_disconnect.unwrap_or_default(),
-        passage: route.upload.as_ref().map(Upload::passage),
-    };
+    let recipe = recipe(gateway, &route, &outbound).await;
     let passage = recipe.passage.clone();
     let answer = depart(gateway, outbound, route.upload.take(), dispatch);
     let cargo = Cargo::new(admitted, answer, recipe, &gateway.config);
@@ -117,6 +102,40 @@ fn depart(
     *request.uri_mut() = outbound.uri;
     *request.headers_mut() = outbound.headers;
     gateway.upstream.send(request)
+}
+
+/// How the answer is to be read.
+async fn recipe(gateway: &Gateway, route: &Route, outbound: &Outbound) -> Recipe {
+    let batch = match &route.thing {
+        Some(thing) if route.operation.reads_results() => {
+            gateway.app.batch_reading(&route.integration, thing).await
+        }
+        _ => None,
+    };
+    let facts = route.body.as_ref().map(|(_, facts)| facts);
+    let config = &route.snapshot.config;
+    Recipe {
+        provider: route.provider,
+        operation: route.operation,
+        plan: MeterPlan {
+            // A translation writes the caller's own usage, and needs the provider's for it.
+            usage_chunk: match route.crossing {
+                Some(_) => UsageChunk::Keep,
+                None => outbound.usage_chunk,
+            },
+            bounds: facts.map_or(Bounds::NONE, |facts| {
+                facts.bounds(config, route.prices.as_deref())
+            }),
+        },
+        input_bound: facts.map_or(0, |facts| facts.input_bound(route.prices.as_deref())),
+        on_disconnect: config.on_disconnect.unwrap_or_default(),
+        passage: route.upload.as_ref().map(Upload::passage),
+        flex: facts.is_some_and(RequestFacts::asks_for_flex),
+        batch,
+        again: facts
+            .filter(|facts| facts.is_background())
+            .map(|_| Again::new(gateway, route)),
+    }
 }
 
 /// What a caller is told whose provider does not answer.

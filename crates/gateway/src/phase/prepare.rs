@@ -47,6 +47,7 @@ pub(crate) fn prepare(
         config: &snapshot.config,
         credential: credential.as_ref(),
         model: route.model.as_deref(),
+        thing: route.thing.as_deref(),
         prices: route.prices.as_deref(),
         body: route.body.as_ref().map(|(bytes, facts)| (bytes, facts)),
     };

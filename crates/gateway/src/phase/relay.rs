@@ -11,7 +11,7 @@ use http::header::HeaderValue;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 use tollgate_app::metering::Settled;
-use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind, Reply};
+use tollgate_providers::{AnswerShape, Dialect, ErrorBody, FailureKind, Operation, Reply};
 
 use crate::answer::{Answer, Desk, Origin};
 use crate::crossing;
@@ -37,6 +37,8 @@ pub(crate) struct Relay {
     stage: Stage,
     shape: AnswerShape,
     dialect: Dialect,
+    /// Whether the events of a stream have types of their own, as those of responses have.
+    is_typed: bool,
     request_id: HeaderValue,
     /// Says the answer in the words of a caller of another dialect.
     reply: Option<Box<Reply>>,
@@ -78,6 +80,7 @@ pub(crate) async fn relay(
         stage: Stage::Flowing,
         shape,
         dialect: desk.dialect,
+        is_typed: landed.route.operation == Operation::CreateResponse,
         request_id: desk.request_id.clone(),
         reply,
         heard_at: opened_at,
@@ -309,7 +312,7 @@ impl Relay {
         if !self.shape.is_stream() {
             return;
         }
-        let event = self.dialect.error_event(&ErrorBody {
+        let error = ErrorBody {
             status: StatusCode::BAD_GATEWAY,
             error_type: None,
             code,
@@ -317,8 +320,12 @@ impl Relay {
             param: None,
             tollgate: None,
             request_id: self.request_id.to_str().unwrap_or_default(),
+        };
+        self.out.push_back(if self.is_typed {
+            Dialect::typed_error_event(&error)
+        } else {
+            self.dialect.error_event(&error)
         });
-        self.out.push_back(event);
     }
 }
 

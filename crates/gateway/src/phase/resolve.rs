@@ -32,6 +32,7 @@ pub(crate) struct Aim {
     pub(crate) operation: Operation,
     face: Face,
     model: Option<String>,
+    thing: Option<String>,
 }
 
 /// Everything that is known of a call before it is decided on.
@@ -43,6 +44,8 @@ pub(crate) struct Route {
     pub(crate) provider: &'static dyn Provider,
     /// The model as the provider knows it.
     pub(crate) model: Option<Arc<str>>,
+    /// The id of what the provider keeps and the path names.
+    pub(crate) thing: Option<Arc<str>>,
     /// The model as the books name it.
     pub(crate) booked: Option<Arc<str>>,
     /// The model's prices, if it has any.
@@ -75,7 +78,11 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
         .as_ref()
         .map_or_else(|| guess(head), Matched::dialect);
     let matched = matched.ok_or_else(|| {
-        let message = format!("there is no {} {path} here", head.method);
+        let message = format!(
+            "there is no {} {path} here; served are {}",
+            head.method,
+            Operation::served(desk.dialect)
+        );
         Refused::new(StatusCode::NOT_FOUND, "unknown_path", message)
     })?;
     desk.sends_form = matched.operation.takes_form();
@@ -83,6 +90,7 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
         operation: matched.operation,
         face: matched.face,
         model: matched.model.map(Cow::into_owned),
+        thing: matched.thing.map(Cow::into_owned),
     })
 }
 
@@ -128,6 +136,7 @@ pub(crate) async fn resolve(
     let form = upload.as_mut().filter(|_| aim.model.is_none());
     name_model(form, route.body.as_ref(), route.model.as_deref());
     Ok(Route {
+        thing: aim.thing.map(Into::into),
         upload,
         again,
         ..route
@@ -163,7 +172,7 @@ async fn read_form(
     head: &Parts,
     body: Incoming,
 ) -> Result<(RequestFacts, Upload), Refused> {
-    let named = if aim.model.is_none() && aim.operation.names_model() {
+    let named = if aim.model.is_none() && aim.operation.needs_model() {
         ModelNamed::InForm
     } else {
         ModelNamed::Elsewhere

@@ -2,6 +2,7 @@
 
 use tollgate_app::metering::{Ending, Settled};
 use tollgate_core::TokenUsage;
+use tollgate_core::price::fees::Tariff;
 use tollgate_core::usage::UsageSource;
 use tollgate_providers::{Billed, Failure, Observed};
 
@@ -29,6 +30,7 @@ impl Cut {
 
 /// How a call ended, as far as the gateway saw.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 pub(crate) enum Outcome {
     /// An answer was read, whole or in part.
     Observed {
@@ -84,7 +86,7 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
                 Billed::Maybe => None,
             },
             error_code: Some(failure.code().into()),
-            error_message: None,
+            ..Ending::default()
         },
         Outcome::Unknown(code) => Ending {
             error_code: Some(code.into()),
@@ -110,6 +112,7 @@ fn read(observed: &Observed, input_bound: u64, cut: Option<Cut>) -> Ending {
                 "the provider's usage is not credible: {}",
                 invalid.as_str()
             )),
+            ..Ending::default()
         };
     }
     if observed.usage.is_none() && observed.unreadable {
@@ -121,6 +124,15 @@ fn read(observed: &Observed, input_bound: u64, cut: Option<Cut>) -> Ending {
                  too large or not valid JSON"
                     .to_owned(),
             ),
+            ..Ending::default()
+        };
+    }
+    let tools = observed.tools;
+    if observed.unreported && cut.is_none() {
+        // Nothing is wrong with it: answers of its kind do not say what they used.
+        return Ending {
+            tools,
+            ..Ending::default()
         };
     }
     let cut = cut.map(Cut::code);
@@ -139,6 +151,12 @@ fn read(observed: &Observed, input_bound: u64, cut: Option<Cut>) -> Ending {
         usage: Some(usage),
         error_code: error_code.map(Into::into),
         error_message: None,
+        tools,
+        tariff: if observed.halved {
+            Tariff::Half
+        } else {
+            Tariff::Usual
+        },
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod attempts;
+mod batches;
 mod crossings;
 mod destinations;
 mod disconnects;
@@ -20,6 +21,7 @@ mod models;
 mod provider;
 mod refusals;
 mod replays;
+mod responses;
 mod stage;
 mod streams;
 mod timing;

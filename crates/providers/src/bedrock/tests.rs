@@ -31,6 +31,7 @@ fn prepared(model: &str, credential: &str, body: &'static str) -> Outbound {
             config: &config,
             credential: Some(&secret),
             model: Some(model),
+            thing: None,
             prices: None,
             body: Some((&body, &facts)),
         })

@@ -7,10 +7,13 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 use serde::Deserialize;
+use tollgate_core::TokenUsage;
+use tollgate_core::price::fees::ToolUses;
 
 use super::Observed;
 use super::counting::{tokens_named, value_tokens};
-use super::usage::{AnthropicCounts, InvalidUsage};
+use super::observed::model_name;
+use super::usage::{AnthropicCounts, InvalidUsage, Reported};
 use crate::json::Raw;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -92,6 +95,7 @@ impl Reader {
                 let delta: Message<'_> = delta.unwrap_or_default();
                 observed.finish_seen |= delta.stop_reason.present().is_some();
                 if self.take(told.usage) {
+                    observed.tools = self.counts.tools();
                     let all = self.invalid.map_or_else(|| self.counts.all(), Err);
                     observed.report(all, bounds);
                 }
@@ -140,6 +144,7 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
     let is_message = message.r#type.text() == Some(r#""message""#);
     match counts.take(message.usage) {
         Ok(true) if is_message => {
+            observed.tools = counts.tools();
             if observed.begin(counts.input(), bounds).is_ok() {
                 observed.report(counts.all(), bounds);
             }
@@ -152,6 +157,18 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
             message.content.text().unwrap_or_default().as_bytes(),
         ));
     }
+}
+
+/// What one message says of itself among others: its model, its usage, its uses of tools.
+pub(super) fn message(text: &[u8]) -> (Option<Box<str>>, Reported<Option<TokenUsage>>, ToolUses) {
+    let message = parse::<Message<'_>>(text).unwrap_or_default();
+    let mut counts = AnthropicCounts::default();
+    let usage = match counts.take(message.usage) {
+        Ok(true) => counts.all(),
+        Ok(false) => Ok(None),
+        Err(invalid) => Err(invalid),
+    };
+    (model_name(message.model.present()), usage, counts.tools())
 }
 
 /// The members of an object; none when it is none, or has one of them twice.

@@ -1,7 +1,9 @@
 //! What a meter saw of an answer: the provider's word, and what was counted beside it.
 
 use tollgate_core::TokenUsage;
+use tollgate_core::price::fees::ToolUses;
 
+use super::batch::BatchResults;
 use super::usage::{self, InvalidUsage, Reported};
 use crate::request::{Bounds, TEMPLATE_TOKENS};
 
@@ -35,6 +37,17 @@ pub struct Observed {
     pub model: Option<Box<str>>,
     /// Why the provider's usage is not believed.
     pub invalid_usage: Option<InvalidUsage>,
+    /// How often tools were used that the provider runs and charges by use.
+    pub tools: ToolUses,
+    /// The results of a batch that passed, if they did.
+    pub results: Option<Box<BatchResults>>,
+    /// Whether the provider says that it served the call at half of its prices.
+    pub halved: bool,
+    /// The id of an answer that its provider still makes: its usage is known when it is asked for
+    /// again. Letters, digits and `_-.` alone.
+    pub pending: Option<Box<str>>,
+    /// Whether the answer is of a kind whose usage its provider does not tell.
+    pub unreported: bool,
     /// Whether the answer is one that could not be read: cut, compressed, not JSON, or too large
     /// to be kept. What it used is unknown, and `counted_output` says nothing.
     pub unreadable: bool,
@@ -99,17 +112,22 @@ impl Observed {
 
     /// Takes the model's name from the text of a JSON string.
     pub(super) fn name_model(&mut self, model: Option<&str>) {
-        let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
-        let fits = |name: &String| {
-            !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
-        };
-        self.model = name.filter(fits).map(String::into_boxed_str);
+        self.model = model_name(model);
     }
 
     /// More than the request allowed cannot have been delivered.
     pub(super) fn limit(&mut self, bounds: Bounds) {
         self.counted_output = self.counted_output.min(bounds.tokens_out);
     }
+}
+
+/// A model's name from the text of a JSON string.
+pub(super) fn model_name(model: Option<&str>) -> Option<Box<str>> {
+    let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
+    let fits = |name: &String| {
+        !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
+    };
+    name.filter(fits).map(String::into_boxed_str)
 }
 
 /// An input of no more than `most` tokens. The kinds that usually cost more stay first.
@@ -122,6 +140,7 @@ fn at_most(input: TokenUsage, most: u64) -> TokenUsage {
     };
     TokenUsage {
         audio_input: keep(input.audio_input),
+        image_input: keep(input.image_input),
         cache_write_hour: keep(input.cache_write_hour),
         cache_write: keep(input.cache_write),
         input: keep(input.input),

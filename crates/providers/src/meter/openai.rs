@@ -55,6 +55,7 @@ struct Answer<'a> {
     usage: Raw<'a>,
     error: Raw<'a>,
     choices: Raw<'a>,
+    service_tier: Raw<'a>,
 }
 
 impl Reader {
@@ -146,6 +147,7 @@ impl Reader {
         };
         observed.report(reported, bounds);
         observed.error_seen |= answer.error.present().is_some();
+        observed.halved |= answer.service_tier.text() == Some(r#""flex""#);
         if observed.model.is_none() {
             observed.name_model(answer.model.present());
         }

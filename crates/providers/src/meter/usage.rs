@@ -2,9 +2,11 @@
 
 mod bedrock;
 mod form;
+mod tokens;
 
 use serde::Deserialize;
 use tollgate_core::TokenUsage;
+use tollgate_core::price::fees::ToolUses;
 use tollgate_core::tokens::TOKENS_MAX;
 
 use crate::json::Raw;
@@ -12,6 +14,7 @@ use crate::request::Bounds;
 
 pub(super) use bedrock::{BedrockCounts, converse, invocation};
 pub(super) use form::form;
+pub(super) use tokens::{images, response};
 
 /// Why a provider's usage is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +161,7 @@ pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage
         output: without(completion, &[inside, audio_output])?,
         reasoning,
         audio_output,
+        ..TokenUsage::NONE
     }))
 }
 
@@ -170,6 +174,14 @@ struct AnthropicUsage<'a> {
     cache_read_input_tokens: Raw<'a>,
     cache_creation_input_tokens: Raw<'a>,
     cache_creation: Raw<'a>,
+    server_tool_use: Raw<'a>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct AnthropicTools<'a> {
+    #[serde(borrow)]
+    web_search_requests: Raw<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -190,16 +202,27 @@ pub(super) struct AnthropicCounts {
     written: Option<u64>,
     written_usual: Option<u64>,
     written_hour: Option<u64>,
+    searches: Option<u64>,
 }
 
 impl AnthropicCounts {
+    /// How often tools were used that Anthropic runs and charges by use.
+    pub(super) fn tools(&self) -> ToolUses {
+        ToolUses {
+            web_search: self.searches.unwrap_or(0),
+            ..ToolUses::NONE
+        }
+    }
+
     /// Takes what one event says; whether it said anything.
     pub(super) fn take(&mut self, raw: Raw<'_>) -> Reported<bool> {
         let Some(usage) = members::<AnthropicUsage<'_>>(raw)? else {
             return Ok(false);
         };
         let creation = members::<AnthropicCreation<'_>>(usage.cache_creation)?.unwrap_or_default();
+        let tools = members::<AnthropicTools<'_>>(usage.server_tool_use)?.unwrap_or_default();
         let said = [
+            (&mut self.searches, tools.web_search_requests),
             (&mut self.input, usage.input_tokens),
             (&mut self.output, usage.output_tokens),
             (&mut self.read, usage.cache_read_input_tokens),

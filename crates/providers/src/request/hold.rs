@@ -7,6 +7,7 @@ use tollgate_core::price::{ModelPrices, Rates, WorstCase};
 use tollgate_core::tokens::{TOKENS_MAX, TokenClass, TokenUsage};
 
 use super::parts::Tools;
+use super::speech;
 use super::{RequestError, RequestFacts};
 use crate::operation::Operation;
 
@@ -16,6 +17,9 @@ const CONTEXT_TOKENS: u64 = 1_050_000;
 
 /// The most input tokens of one image: eight tiles at the dearest known rate are 48,169.
 const IMAGE_TOKENS: u64 = 50_000;
+
+/// The most output tokens of one image that is made: 6,240 are known, with 300 for its previews.
+const IMAGE_OUTPUT_TOKENS: u64 = 16_384;
 
 /// What a provider itself writes before the input when a request has tools: about 1,250 are known.
 const TOOLS_TOKENS: u64 = 2_048;
@@ -48,10 +52,16 @@ impl Bounds {
 impl RequestFacts {
     /// The most input tokens that the request can have: its bytes, and a fixed bound for what a
     /// byte of it does not tell (images, files, a provider's own words for tools).
+    ///
+    /// What the provider keeps of an earlier conversation is no more than the model can read,
+    /// which `prices` may tell.
     #[must_use]
-    pub fn input_bound(&self) -> u64 {
+    pub fn input_bound(&self, prices: Option<&ModelPrices>) -> u64 {
         if let Some(form) = &self.form {
             return self.form_input(form);
+        }
+        if self.operation == Operation::Speech {
+            return self.spoken;
         }
         let bytes = u64::try_from(self.body_length).unwrap_or(u64::MAX);
         let tools = if self.parts.tools == Tools::None {
@@ -61,7 +71,7 @@ impl RequestFacts {
         };
         bytes
             .saturating_add(tools)
-            .saturating_add(self.unread_bound())
+            .saturating_add(self.unread_bound(prices))
             .min(TOKENS_MAX)
     }
 
@@ -87,6 +97,12 @@ impl RequestFacts {
         config: &IntegrationConfig,
         prices: Option<&ModelPrices>,
     ) -> u64 {
+        if self.operation == Operation::GenerateImages {
+            return IMAGE_OUTPUT_TOKENS;
+        }
+        if self.operation == Operation::Speech {
+            return self.spoken.saturating_mul(speech::TOKENS_PER_CHARACTER);
+        }
         if !self.operation.has_output() {
             return 0;
         }
@@ -114,7 +130,7 @@ impl RequestFacts {
             });
         }
         let each = self.output_allowance(config, prices);
-        let tokens_in = self.held_input(config);
+        let tokens_in = self.held_input(config, prices);
         let tokens_out = self.all_output(each).ok_or(self.unbookable())?;
         if tokens_in.saturating_add(tokens_out) > TOKENS_MAX {
             return Err(self.unbookable());
@@ -145,7 +161,7 @@ impl RequestFacts {
             let each = self.output_allowance(config, prices);
             let tokens_out = self.all_output(each).unwrap_or(TOKENS_MAX);
             return Bounds {
-                tokens_in: self.held_input(config),
+                tokens_in: self.held_input(config, prices),
                 tokens_out,
             };
         }
@@ -154,7 +170,7 @@ impl RequestFacts {
         }
         let tokens_in = match self.parts.tools {
             Tools::Provider => TOKENS_MAX,
-            Tools::None | Tools::Caller => self.input_bound().saturating_add(TEMPLATE_TOKENS),
+            Tools::None | Tools::Caller => self.input_bound(prices).saturating_add(TEMPLATE_TOKENS),
         };
         let named = self.output_maximum.and_then(|each| self.all_output(each));
         Bounds {
@@ -164,18 +180,23 @@ impl RequestFacts {
     }
 
     /// The input tokens that are held.
-    fn held_input(&self, config: &IntegrationConfig) -> u64 {
+    fn held_input(&self, config: &IntegrationConfig, prices: Option<&ModelPrices>) -> u64 {
         let template = if config.hard_cap {
             CAPPED_TEMPLATE_TOKENS
         } else {
             0
         };
-        self.input_bound().saturating_add(template).min(TOKENS_MAX)
+        self.input_bound(prices)
+            .saturating_add(template)
+            .min(TOKENS_MAX)
     }
 
     /// The classes that the input may be of, the plain one first.
     fn input_classes(&self) -> &'static [TokenClass] {
-        use TokenClass::{AudioInput, CacheWrite, CacheWriteHour, CachedInput, Input};
+        use TokenClass::{AudioInput, CacheWrite, CacheWriteHour, CachedInput, ImageInput, Input};
+        if self.operation == Operation::GenerateImages {
+            return &[Input, CachedInput, ImageInput];
+        }
         // A cache that OpenAI's kind writes by itself has one price; Anthropic's has to be asked for.
         match (self.parts.cache_control, self.parts.audio) {
             (true, true) => &[Input, CachedInput, CacheWrite, CacheWriteHour, AudioInput],
@@ -192,8 +213,10 @@ impl RequestFacts {
 
     /// The classes that the output may be of, the plain one first.
     const fn output_classes(&self) -> &'static [TokenClass] {
-        use TokenClass::{AudioOutput, Output, Reasoning};
-        if self.parts.audio {
+        use TokenClass::{AudioOutput, ImageOutput, Output, Reasoning};
+        if matches!(self.operation, Operation::GenerateImages) {
+            &[Output, ImageOutput]
+        } else if self.parts.audio {
             &[Output, Reasoning, AudioOutput]
         } else {
             &[Output, Reasoning]
@@ -214,7 +237,7 @@ impl RequestFacts {
 
     /// Tokens of parts that the body only points to, or that its bytes do not bound. Together
     /// they are no more than a model can read.
-    fn unread_bound(&self) -> u64 {
+    fn unread_bound(&self, prices: Option<&ModelPrices>) -> u64 {
         let images = self.parts.images.saturating_mul(IMAGE_TOKENS);
         let files = if self.parts.files == 0 {
             0
@@ -226,9 +249,16 @@ impl RequestFacts {
         } else {
             0
         };
+        let kept = if self.parts.stored {
+            let context = prices.and_then(|prices| prices.context_tokens);
+            context.unwrap_or(CONTEXT_TOKENS)
+        } else {
+            0
+        };
         images
             .saturating_add(files)
             .saturating_add(found)
+            .saturating_add(kept)
             .min(CONTEXT_TOKENS)
     }
 
@@ -253,8 +283,10 @@ const fn count_of(usage: &mut TokenUsage, class: TokenClass) -> &mut u64 {
         TokenClass::CacheWrite => &mut usage.cache_write,
         TokenClass::CacheWriteHour => &mut usage.cache_write_hour,
         TokenClass::AudioInput => &mut usage.audio_input,
+        TokenClass::ImageInput => &mut usage.image_input,
         TokenClass::Output => &mut usage.output,
         TokenClass::Reasoning => &mut usage.reasoning,
         TokenClass::AudioOutput => &mut usage.audio_output,
+        TokenClass::ImageOutput => &mut usage.image_output,
     }
 }

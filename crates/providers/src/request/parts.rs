@@ -44,6 +44,9 @@ pub(super) struct Parts {
     pub(super) audio: bool,
     /// Whether the request has a predicted output, whose rejected tokens are billed as output.
     pub(super) prediction: bool,
+    /// Whether it goes on from something that the provider keeps: an earlier answer, a
+    /// conversation, a prompt.
+    pub(super) stored: bool,
     /// Who runs its tools.
     pub(super) tools: Tools,
     /// Whether its provider looks at it with guardrails, which it charges apart.
@@ -61,7 +64,8 @@ struct Needles {
     cache_control: Finder<'static>,
     escape: Finder<'static>,
     /// How the types of tools begin that a provider runs itself.
-    provider_tools: [Finder<'static>; 3],
+    provider_tools: [Finder<'static>; 7],
+    reference: Finder<'static>,
 }
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
@@ -77,22 +81,42 @@ static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     provider_tools: [
         Finder::new(b"\"web_"),
         Finder::new(b"\"code_execution"),
-        Finder::new(b"\"mcp_toolset\""),
+        Finder::new(b"\"mcp"),
+        Finder::new(b"\"file_search"),
+        Finder::new(b"\"code_interpreter\""),
+        Finder::new(b"\"image_generation\""),
+        Finder::new(b"\"shell\""),
     ],
+    reference: Finder::new(b"\"item_reference\""),
 });
 
 impl Parts {
     pub(super) fn scan(operation: Operation, members: &Members<'_>, body: &[u8]) -> Self {
-        if matches!(operation, Operation::Embeddings | Operation::Completions) {
+        let is_chat = !matches!(
+            operation,
+            Operation::Embeddings
+                | Operation::Completions
+                | Operation::GenerateImages
+                | Operation::Speech
+        );
+        if !is_chat || !operation.is_billed() {
             return Self::default();
         }
+        let prompt = members.prompt.present();
+        let is_response = operation == Operation::CreateResponse;
         let mut parts = Self {
             cache_control: NEEDLES.cache_control.find(body).is_some(),
             // Of the request itself, or an earlier answer of a message: `"audio": {"id": …}`.
             audio: members.audio.present().is_some()
                 || values_named(body, &NEEDLES.audio).any(|value| value.starts_with(b"{")),
             prediction: members.prediction.present().is_some(),
-            tools: tools(members),
+            stored: is_response && (is_continued(members) || has_type(body, &NEEDLES.reference)),
+            // A prompt that the provider keeps may bring tools of its own.
+            tools: if is_response && prompt.is_some() {
+                Tools::Provider
+            } else {
+                tools(members)
+            },
             ..Self::default()
         };
         parts.count_types(body);
@@ -200,6 +224,16 @@ fn tools(members: &Members<'_>) -> Tools {
     } else {
         Tools::None
     }
+}
+
+/// Whether a response goes on from what the provider keeps.
+fn is_continued(members: &Members<'_>) -> bool {
+    let kept = [
+        members.previous_response_id,
+        members.conversation,
+        members.prompt,
+    ];
+    kept.iter().any(|it| it.present().is_some())
 }
 
 /// Whether something says that its type begins like this: a tool may be called anything.

@@ -19,6 +19,8 @@ pub(crate) struct Places {
     pub(crate) null_max_tokens: Option<Range<usize>>,
     /// `max_completion_tokens` that is `null`.
     pub(crate) null_max_completion_tokens: Option<Range<usize>>,
+    /// `max_output_tokens` that is `null`.
+    pub(crate) null_max_output_tokens: Option<Range<usize>>,
     /// What the request says of usage in a stream.
     pub(crate) usage_option: UsageOption,
     /// `maxTokens` in `inferenceConfig`.

@@ -30,6 +30,7 @@ fn prices() -> ModelPrices {
         },
         tiers: Vec::new(),
         output_tokens_max: Some(2_000),
+        context_tokens: None,
     }
 }
 
@@ -198,7 +199,7 @@ fn a_hold_costs_the_dearest_class_that_may_apply() {
 fn parts_that_bytes_do_not_bound_are_held_at_their_bound() {
     let extra = |body: &str| {
         let facts = chat(body).unwrap();
-        facts.input_bound() - u64::try_from(body.len()).unwrap()
+        facts.input_bound(None) - u64::try_from(body.len()).unwrap()
     };
     assert_eq!(
         extra(r#"{"messages":[{"content":"\"type\":\"image\" \"image_url\":1"}]}"#),
@@ -280,7 +281,7 @@ fn under_a_hard_cap_the_marks_of_a_chat_template_are_held_and_believed() {
     };
     let facts = chat(r#"{"max_tokens":1,"messages":[]}"#).unwrap();
     let bounds = facts.bounds(&capped, None);
-    assert_eq!(bounds.tokens_in, facts.input_bound() + 256);
+    assert_eq!(bounds.tokens_in, facts.input_bound(None) + 256);
     let held = |config: &IntegrationConfig| facts.ask(config, Some(&prices())).unwrap();
     let (capped, usual) = (held(&capped), held(&config()));
     assert_eq!(capped.tokens() - usual.tokens(), 256);

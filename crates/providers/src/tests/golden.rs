@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde::Deserialize;
 use tollgate_core::config::IntegrationConfig;
+use tollgate_core::price::Rates;
+use tollgate_core::price::book::PriceBook;
+use tollgate_core::price::fees::Tariff;
 
 use super::*;
 use crate::eventstream;
@@ -32,6 +36,14 @@ struct Case {
     /// Of the provider's answer.
     headers: BTreeMap<String, String>,
     config: IntegrationConfig,
+    /// Prices of the model, from which the case's cost was worked out by hand.
+    rates: Option<Rates>,
+    /// The provider's total of all tokens.
+    total: Option<u64>,
+    /// The cost, in nano-dollars.
+    cost_nanos: Option<i64>,
+    /// How it was worked out.
+    worked: Option<String>,
 }
 
 impl Default for Case {
@@ -44,6 +56,10 @@ impl Default for Case {
             query: None,
             headers: BTreeMap::new(),
             config: IntegrationConfig::default(),
+            rates: None,
+            total: None,
+            cost_nanos: None,
+            worked: None,
         }
     }
 }
@@ -77,6 +93,67 @@ fn write_headers(text: &mut String, headers: &HeaderMap) {
         .collect();
     lines.sort();
     writeln!(text, "{}", lines.join("\n")).unwrap();
+}
+
+/// What a feature costs is worked out by hand in the case: at the bundled prices, or at prices that
+/// it names.
+fn write_cost(text: &mut String, seen: &Observed, played: &Played) {
+    static BOOK: LazyLock<PriceBook> = LazyLock::new(|| PriceBook::bundled().unwrap());
+    let case = &played.case;
+    let (Some(expected), Some(usage)) = (case.cost_nanos, seen.usage) else {
+        assert_eq!(case.cost_nanos, None, "no usage was read");
+        return;
+    };
+    let asks_for_flex = played
+        .facts
+        .as_ref()
+        .is_some_and(RequestFacts::asks_for_flex);
+    let tariff = if seen.halved && asks_for_flex {
+        Tariff::Half
+    } else {
+        Tariff::Usual
+    };
+    let rates = case.rates.unwrap_or_else(|| {
+        let provider_type = played.provider.describe().provider_type;
+        let model = seen.model.as_deref().or(case.model.as_deref());
+        let asked = played.facts.as_ref().and_then(RequestFacts::model);
+        let model = model.or(asked.map(AsRef::as_ref)).unwrap();
+        let at = "2026-11-01T00:00:00Z".parse().unwrap();
+        let prices = BOOK.find(provider_type, model, at).unwrap();
+        prices.pin_for(&usage, tariff).rates
+    });
+    let cost = rates.cost(&usage).unwrap();
+    let cost = cost.plus(rates.fees(&seen.tools).unwrap()).unwrap();
+    assert_eq!(
+        Some(usage.total()),
+        case.total,
+        "the classes are not the total"
+    );
+    assert_eq!(cost.get(), expected, "{:?}", case.worked);
+    writeln!(text, "cost: {cost} = {}", case.worked.as_deref().unwrap()).unwrap();
+}
+
+fn write_more(text: &mut String, seen: &Observed) {
+    if !seen.tools.is_none() {
+        let tools = serde_json::to_string(&seen.tools).unwrap();
+        writeln!(text, "tools: {tools}").unwrap();
+    }
+    if let Some(id) = &seen.pending {
+        writeln!(text, "pending: {id}").unwrap();
+    }
+    if seen.halved {
+        writeln!(text, "at half price").unwrap();
+    }
+    if seen.unreported {
+        writeln!(text, "usage is not told").unwrap();
+    }
+    if let Some(results) = &seen.results {
+        for used in &results.used {
+            let tokens = serde_json::to_string(&used.tokens).unwrap();
+            writeln!(text, "batch: {} × {} {tokens}", used.calls, used.model).unwrap();
+        }
+        writeln!(text, "unread: {}", results.unread).unwrap();
+    }
 }
 
 fn write_reading(text: &mut String, seen: &Observed) {
@@ -128,6 +205,7 @@ impl Played {
             operation: matched.operation,
             face: matched.face,
             model: matched.model.map(|model| model.into_owned().into()),
+            thing: matched.thing.map(|thing| thing.into_owned().into()),
         };
         let request = fs::read(folder.join("request.json")).map(Bytes::from).ok();
         let facts = request
@@ -168,6 +246,7 @@ impl Played {
             config,
             credential: Some(&secret),
             model,
+            thing: self.matched.thing.as_deref(),
             prices: None,
             body: self.request.as_ref().zip(self.facts.as_ref()),
         });
@@ -216,6 +295,8 @@ impl Played {
                 AnswerShape::Frames,
                 frames(&String::from_utf8(lines).unwrap()),
             )
+        } else if let Ok(lines) = file("response.jsonl") {
+            (AnswerShape::Whole, lines)
         } else {
             (AnswerShape::Whole, file("response.json").unwrap())
         }
@@ -262,6 +343,8 @@ impl Played {
         }
         let seen = meter.finish(End::Clean, &mut out);
         write_reading(text, &seen);
+        write_more(text, &seen);
+        write_cost(text, &seen, self);
         let shown = String::from_utf8_lossy(&passed);
         let passed = if passed == answer {
             "(unchanged)"
@@ -350,5 +433,5 @@ fn every_golden_case_is_sent_read_and_answered_as_recorded() {
             });
         }
     }
-    assert!(cases >= 44, "{cases} cases were found");
+    assert!(cases >= 62, "{cases} cases were found");
 }

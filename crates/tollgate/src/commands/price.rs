@@ -63,7 +63,7 @@ pub enum Verb {
         model: String,
         /// The prices
         #[command(flatten)]
-        prices: Prices,
+        prices: Box<Prices>,
     },
     /// Remove a price that was set
     Remove {
@@ -103,6 +103,18 @@ pub struct Prices {
     /// Audio output
     #[arg(long, value_name = "USD")]
     audio_output: Option<String>,
+    /// Images that were read to make others
+    #[arg(long, value_name = "USD")]
+    image_input: Option<String>,
+    /// Images that were made
+    #[arg(long, value_name = "USD")]
+    image_output: Option<String>,
+    /// Dollars for each web search that the provider runs
+    #[arg(long, value_name = "USD")]
+    web_search: Option<String>,
+    /// Dollars for each search in files that the provider runs
+    #[arg(long, value_name = "USD")]
+    file_search: Option<String>,
     /// Dollars for the request itself, whatever its tokens
     #[arg(long, value_name = "USD")]
     request: Option<String>,
@@ -119,6 +131,10 @@ impl Prices {
             ("audio_input", self.audio_input.as_ref()),
             ("reasoning", self.reasoning.as_ref()),
             ("audio_output", self.audio_output.as_ref()),
+            ("image_input", self.image_input.as_ref()),
+            ("image_output", self.image_output.as_ref()),
+            ("web_search", self.web_search.as_ref()),
+            ("file_search", self.file_search.as_ref()),
             ("request", self.request.as_ref()),
         ];
         let mut rates = Map::new();

@@ -12,7 +12,7 @@ use http::StatusCode;
 use hyper::body::{Body, Frame};
 use tokio::time::Sleep;
 
-use super::{bedrock::frames::Frames, faults::Faults, text::Json};
+use super::{bedrock::frames::Frames, faults::Faults, shelf::Kept, text::Json};
 
 /// More output than this is refused: an answer is built in memory.
 const MAX_OUTPUT_TOKENS: u64 = 1_000_000;
@@ -89,6 +89,10 @@ pub(super) trait Call<'a>: serde::Deserialize<'a> {
     fn tokens(&self, terms: &Terms) -> Tokens;
     /// The whole answer.
     fn answer(&self, stamp: &Stamp, terms: &Terms) -> Answer;
+    /// What is kept of it to be asked for again, and its id.
+    fn kept(&self, _stamp: &Stamp, _terms: &Terms) -> Option<(String, Kept)> {
+        None
+    }
 }
 
 /// Refuse an answer that would be longer than is built in memory.
@@ -143,6 +147,8 @@ pub(super) enum Answer {
     Plain(String),
     /// One JSON document whose tokens stand in the head, too.
     Counted(String, Tokens),
+    /// Sound.
+    Sound(Vec<u8>),
     /// Server-sent events.
     Events(Events),
     /// Events in binary frames.
@@ -225,6 +231,10 @@ impl AnswerBody {
                     Some(bytes) => Self::framed(text.into(), vec![bytes], Ending::Cut),
                     None => Self::whole(text),
                 };
+            }
+            Answer::Sound(bytes) => {
+                let length = bytes.len();
+                (bytes.into(), vec![length])
             }
             Answer::Events(Events { text, lengths, .. }) => (text.into_string().into(), lengths),
             Answer::Frames(Frames { bytes, lengths }) => (bytes.into(), lengths),

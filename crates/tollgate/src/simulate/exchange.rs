@@ -1,5 +1,8 @@
 //! One request of the simulated provider: who asks, what for, what it costs, what it gets.
 
+mod control;
+mod stored;
+
 use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -27,7 +30,14 @@ use super::{
     forms::{self, Picture, Recording},
     journal::Entry,
     models,
-    openai::{self, chat::Chat, completions::Completion, embeddings::Embedding},
+    openai::{
+        self,
+        chat::Chat,
+        completions::Completion,
+        embeddings::Embedding,
+        media::{self, Images, Speech},
+        responses::ResponseRequest,
+    },
     world::{Billed, World},
 };
 
@@ -48,7 +58,7 @@ pub(super) async fn exchange(
     let (head, body) = request.into_parts();
     let body = take(&world, &head, body).await?;
     if head.uri.path().starts_with("/__") {
-        return Ok(control(&world, &head, body));
+        return Ok(control::answer(&world, &head, body));
     }
     let is_list = head.uri.path().ends_with("/models") || head.uri.path() == BEDROCK_LIST;
     let face = Face::of(&head);
@@ -128,6 +138,9 @@ impl Inquiry<'_> {
         let place = Place::of(self.head)?;
         place.check(body)?;
         let path = &*place.path;
+        if let Some(decision) = self.kept(path, body) {
+            return decision;
+        }
         match (&self.head.method, path) {
             (&Method::GET, "/v1/models") => self.listed(|| {
                 Ok(match self.face {
@@ -161,6 +174,14 @@ impl Inquiry<'_> {
                 let form: forms::Digest = read(body)?;
                 self.free(|| form.kept(self.stamp))
             }
+            (&Method::POST, "/v1/responses") => self.billed::<ResponseRequest<'_>>(body, None),
+            (&Method::POST, "/v1/images/generations") => {
+                self.billed::<Images<'_>>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/audio/speech") => {
+                self.billed::<Speech<'_>>(body, place.deployment)
+            }
+            (&Method::POST, "/v1/moderations") => self.free(|| Ok(media::moderated())),
             (&Method::POST, "/v1/messages") => {
                 versioned(self.head)?;
                 self.billed::<Message<'_>>(body, place.deployment)
@@ -262,6 +283,9 @@ impl Inquiry<'_> {
                 format!("the journal cannot be written: {error}"),
             )
         })?;
+        if let Some((id, kept)) = call.kept(self.stamp, &self.terms) {
+            self.world.shelf.keep(id, kept);
+        }
         if self.terms.faults.hang {
             return Ok(Decision::Silence);
         }
@@ -287,12 +311,9 @@ impl Inquiry<'_> {
 }
 
 fn versioned(head: &Parts) -> Result<(), Refusal> {
-    if head.headers.contains_key(ANTHROPIC_VERSION) {
-        return Ok(());
-    }
-    Err(Refusal::request(
-        "the header 'anthropic-version' is missing",
-    ))
+    let missing = || Refusal::request("the header 'anthropic-version' is missing");
+    let version = head.headers.get(ANTHROPIC_VERSION);
+    version.map(drop).ok_or_else(missing)
 }
 
 fn read<'a, C: Deserialize<'a>>(body: &'a Bytes) -> Result<C, Refusal> {
@@ -304,12 +325,17 @@ fn answered(answer: Answer, faults: &Faults) -> Response<AnswerBody> {
     let (kind, length) = match &answer {
         Answer::Plain(text) => ("text/plain; charset=utf-8", Some(text.len())),
         Answer::Whole(text) | Answer::Counted(text, _) => ("application/json", Some(text.len())),
+        Answer::Sound(bytes) => ("audio/mpeg", Some(bytes.len())),
         Answer::Events(_) => ("text/event-stream; charset=utf-8", None),
         Answer::Frames(_) => ("application/vnd.amazon.eventstream", None),
     };
     let counted = match &answer {
         Answer::Counted(_, tokens) => Some(*tokens),
-        Answer::Whole(_) | Answer::Plain(_) | Answer::Events(_) | Answer::Frames(_) => None,
+        Answer::Whole(_)
+        | Answer::Plain(_)
+        | Answer::Sound(_)
+        | Answer::Events(_)
+        | Answer::Frames(_) => None,
     };
     let mut response = Response::new(AnswerBody::new(answer, faults));
     let headers = response.headers_mut();
@@ -357,43 +383,4 @@ fn json(status: StatusCode, text: String) -> Response<AnswerBody> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CONTENT_LENGTH, length);
     response
-}
-
-/// The simulated provider's own paths, by which a test or a demonstration scripts it.
-fn control(world: &World, head: &Parts, body: Result<Bytes, Refusal>) -> Response<AnswerBody> {
-    let body = match body {
-        Ok(body) => body,
-        Err(refusal) => return json(refusal.status, openai::error(&refusal)),
-    };
-    let faults = |world: &World| serde_json::to_string(&world.faults()).unwrap_or_default();
-    match (&head.method, head.uri.path()) {
-        (&Method::GET, "/__faults") => json(StatusCode::OK, faults(world)),
-        (&Method::POST, "/__faults") => match world.faults().merged(&body) {
-            Ok(merged) => {
-                world.set_faults(merged);
-                json(StatusCode::OK, faults(world))
-            }
-            Err(error) => json(
-                StatusCode::BAD_REQUEST,
-                openai::error(&Refusal::request(error.to_string())),
-            ),
-        },
-        (&Method::GET, "/__journal") => json(
-            StatusCode::OK,
-            format!("[{}]", world.journal.lines().join(",")),
-        ),
-        (&Method::GET, "/__forms") => json(StatusCode::OK, world.forms.list()),
-        (&Method::GET, "/__requests") => json(StatusCode::OK, world.requests()),
-        (&Method::POST, "/__reset") => {
-            world.reset();
-            json(StatusCode::OK, faults(world))
-        }
-        (method, path) => {
-            let refusal = Refusal::new(
-                StatusCode::NOT_FOUND,
-                format!("there is no {method} {path}"),
-            );
-            json(refusal.status, openai::error(&refusal))
-        }
-    }
 }

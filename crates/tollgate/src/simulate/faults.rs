@@ -57,6 +57,8 @@ pub struct Faults {
     pub cached_tokens: u64,
     /// Output tokens reported as spent on reasoning, when the output has at least so many.
     pub reasoning_tokens: u64,
+    /// How often a response that is made in the background is not done yet when it is asked for.
+    pub background_looks: u64,
 }
 
 impl Default for Faults {
@@ -76,6 +78,7 @@ impl Default for Faults {
             models_hang: false,
             cached_tokens: 0,
             reasoning_tokens: 0,
+            background_looks: 1,
         }
     }
 }

@@ -3,6 +3,8 @@
 pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod embeddings;
+pub(super) mod media;
+pub(super) mod responses;
 
 use http::StatusCode;
 use serde::Deserialize;

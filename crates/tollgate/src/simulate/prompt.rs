@@ -55,7 +55,7 @@ struct Part<'a> {
 
 impl Part<'_> {
     fn words(&self) -> u64 {
-        if self.kind == "text" {
+        if matches!(&*self.kind, "text" | "input_text" | "output_text") {
             self.text.unwrap_or_default().0
         } else {
             0
@@ -121,6 +121,36 @@ impl<'de> Deserialize<'de> for Messages {
             }
         }
         source.deserialize_seq(Count)
+    }
+}
+
+/// The number of words in the input of a response: a text, or a list of items.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Items(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Items {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        struct Count;
+        impl<'de> Visitor<'de> for Count {
+            type Value = Items;
+            fn expecting(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+                text.write_str("a string or a list of items")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Items, E> {
+                Ok(Items(words(text)))
+            }
+            fn visit_unit<E>(self) -> Result<Items, E> {
+                Ok(Items(0))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items, A::Error> {
+                let mut count = 0;
+                while let Some(item) = items.next_element::<Message>()? {
+                    count += item.content.0;
+                }
+                Ok(Items(count))
+            }
+        }
+        source.deserialize_any(Count)
     }
 }
 
@@ -268,6 +298,11 @@ struct Function<'a> {
 }
 
 impl Named<'_> {
+    /// Whether its type begins like this.
+    pub(super) fn is_a(&self, kind: &str) -> bool {
+        self.kind.starts_with(kind)
+    }
+
     fn name(&self) -> Option<&str> {
         self.function
             .as_ref()

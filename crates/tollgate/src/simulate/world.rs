@@ -11,6 +11,7 @@ use super::{
     faults::{ErrorSequence, Faults},
     forms::Forms,
     journal::Journal,
+    shelf::Shelf,
 };
 
 /// Keys that begin like this are refused whatever the provider requires.
@@ -21,6 +22,7 @@ const BAD_KEY_PREFIX: &str = "bad-key";
 pub(super) struct World {
     pub(super) journal: Journal,
     pub(super) forms: Forms,
+    pub(super) shelf: Shelf,
     initial_faults: Faults,
     faults: RwLock<Faults>,
     billed_errors: ErrorSequence,
@@ -55,6 +57,7 @@ impl World {
         Self {
             journal,
             forms: Forms::default(),
+            shelf: Shelf::default(),
             initial_faults: faults,
             faults: RwLock::new(faults),
             billed_errors: ErrorSequence::default(),

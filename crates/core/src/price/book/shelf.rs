@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::MatchedBy;
 use super::name::{self, Place};
-use crate::price::ModelPrices;
 use crate::price::catalogue::{Catalogue, CatalogueError, CatalogueModel};
+use crate::price::fees::with_fees;
+use crate::price::{ModelPrices, Tier};
 
 /// A model's prices over time.
 #[derive(Debug)]
@@ -49,9 +50,17 @@ impl Entry {
         let eras = model.prices.iter().map(|era| {
             let prices = ModelPrices {
                 version: Arc::clone(version),
-                rates: era.rates,
-                tiers: era.tiers.clone(),
+                rates: with_fees(model.provider, era.rates),
+                tiers: era
+                    .tiers
+                    .iter()
+                    .map(|tier| Tier {
+                        rates: with_fees(model.provider, tier.rates),
+                        ..*tier
+                    })
+                    .collect(),
                 output_tokens_max: None,
+                context_tokens: model.context_tokens,
             };
             (era.since(), Arc::new(prices))
         });

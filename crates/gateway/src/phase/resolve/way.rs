@@ -40,7 +40,7 @@ pub(crate) fn through(
         .provider()
         .ok_or_else(|| not_served(&snapshot, request.operation))?;
     let usual = || snapshot.record.default_model.as_deref().map(Into::into);
-    let asked = if request.operation.names_model() {
+    let asked = if request.operation.needs_model() {
         Some(asked.or_else(usual).ok_or_else(no_model)?)
     } else {
         asked
@@ -67,6 +67,7 @@ pub(crate) fn through(
         snapshot,
         provider,
         model,
+        thing: None,
         booked,
         prices,
         body: request.body,

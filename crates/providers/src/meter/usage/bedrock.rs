@@ -99,10 +99,9 @@ impl BedrockCounts {
             cached_input: read,
             cache_write: without(written, &[self.written_hour])?,
             cache_write_hour: self.written_hour,
-            audio_input: 0,
             output,
             reasoning: apart,
-            audio_output: 0,
+            ..TokenUsage::NONE
         }))
     }
 }

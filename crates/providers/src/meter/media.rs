@@ -1,0 +1,80 @@
+//! Answers that are images or sound: only their usage is looked at, where they have one.
+
+use serde::Deserialize;
+
+use super::Observed;
+use super::usage;
+use crate::json::Raw;
+use crate::operation::Operation;
+use crate::request::Bounds;
+use crate::sse::Event;
+
+/// Reads a whole answer.
+#[derive(Debug)]
+pub(super) struct Reader {
+    operation: Operation,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    r#type: Raw<'a>,
+    usage: Raw<'a>,
+    error: Raw<'a>,
+}
+
+impl Reader {
+    pub(super) const fn new(operation: Operation) -> Self {
+        Self { operation }
+    }
+
+    /// Reads an answer that is no stream.
+    pub(super) fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
+        let Some(answer) = parse(body) else {
+            observed.unreadable = true;
+            return;
+        };
+        observed.complete = true;
+        observed.finish_seen = true;
+        observed.error_seen = answer.error.present().is_some();
+        let reported = if self.operation == Operation::GenerateImages {
+            usage::images(answer.usage)
+        } else {
+            usage::response(answer.usage)
+        };
+        observed.report(reported, bounds);
+        // Older models make images at a price for each, and say nothing of tokens.
+        observed.unreported = observed.usage.is_none();
+    }
+}
+
+/// Reads one event of a stream: previews and sound pass, and the last event has the usage.
+pub(super) fn see(event: &Event<'_>, observed: &mut Observed, bounds: Bounds) {
+    let Some(answer) = parse(&event.data) else {
+        return;
+    };
+    let kind = answer.r#type.text().unwrap_or_default();
+    observed.error_seen |= answer.error.present().is_some() || kind == r#""error""#;
+    let reported = match kind {
+        r#""speech.audio.done""# => usage::response(answer.usage),
+        r#""image_generation.completed""# | r#""image_edit.completed""# => {
+            usage::images(answer.usage)
+        }
+        _ => return,
+    };
+    observed.complete = true;
+    observed.finish_seen = true;
+    observed.report(reported, bounds);
+    observed.unreported = observed.usage.is_none();
+}
+
+/// The members of an answer; none when it is not a JSON object, or has one of them twice.
+fn parse(data: &[u8]) -> Option<Answer<'_>> {
+    let text = std::str::from_utf8(data).ok()?;
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).ok()
+    } else {
+        None
+    }
+}
