@@ -56,11 +56,11 @@ def test_a_streamed_response_is_whole_and_booked(client, tenant, world):
     text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
     assert len(text.split()) == 5
     assert [event.sequence_number for event in events] == list(range(len(events)))
-    with client.responses.stream(**CALL) as stream:
-        assert stream.until_done().get_final_response().usage.output_tokens == 5
-    for row in tenant.rows():
-        assert (row["tokens_in"], row["tokens_out"], row["usage_source"]) == (3, 5, "provider")
-        assert nanos(row) == 1 * 150 + 2 * 75 + 5 * 600
+    with client.responses.stream(model=MODEL, input="one two three") as stream:
+        assert stream.get_final_response().usage.output_tokens == 16
+    for row, output in zip(tenant.rows(), [16, 5], strict=True):
+        assert (row["tokens_in"], row["tokens_out"], row["usage_source"]) == (3, output, "provider")
+        assert nanos(row) == 1 * 150 + 2 * 75 + output * 600
 
 
 def test_tools_and_images_go_through_a_response(client, tenant):

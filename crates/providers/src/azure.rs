@@ -15,7 +15,7 @@ use crate::edit::CapMember;
 use crate::face::Face;
 use crate::forwarding::Forwarded;
 use crate::openai::{self, Manners, ModelPlace, StreamUsage};
-use crate::operation;
+use crate::operation::{self, Operation};
 use crate::provider::{
     ConfigMistake, Description, Field, FieldKind, Outbound, PrepareCall, PrepareError, Presence,
     ProbeCall, Provider,

@@ -8,7 +8,6 @@ use tollgate_core::TokenUsage;
 use tollgate_core::tokens::TOKENS_MAX;
 
 use super::*;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 const OPENAI: &str = r#"data: {"id":"c1","object":"chat.completion.chunk","model":"gpt-4o-2024-08-06","choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},"finish_reason":null}],"usage":null}
 
