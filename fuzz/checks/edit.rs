@@ -93,6 +93,7 @@ fn sent(
         config,
         credential: Some(&secret),
         model: renamed.or(body.1.model().map(|model| &**model)),
+        thing: None,
         prices: None,
         body: Some(body),
     });

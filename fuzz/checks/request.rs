@@ -24,7 +24,7 @@ pub(crate) fn check(input: &[u8]) {
     };
     let config = IntegrationConfig::default();
     let bytes = u64::try_from(body.len()).expect("it is short");
-    assert!(facts.input_bound() >= bytes, "fewer than its bytes");
+    assert!(facts.input_bound(None) >= bytes, "fewer than its bytes");
     if let Ok(ask) = facts.ask(&config, None) {
         assert!(ask.worst.tokens_in() >= bytes || !operation.is_billed());
     }
