@@ -13,6 +13,7 @@ use tollgate_providers::{BatchResults, BatchUsage};
 
 use crate::app::App;
 use crate::directory::Integration;
+use crate::ledger::Carried;
 
 /// Letters of a provider's id that stand in the ids of rows, at most: its last ones.
 const THING_CHARS_MAX: usize = 60;
@@ -173,7 +174,12 @@ impl BatchReading {
             gate.retake(&held);
             gate.settle(&held, &actual);
         }
-        ledger.post(receipt, entry, Some(claim));
+        let carried = Carried {
+            claim: Some(claim),
+            // It is no call: no minute counts it.
+            mark: None,
+        };
+        ledger.post(receipt, entry, carried);
     }
 
     /// The id of a row of these results.

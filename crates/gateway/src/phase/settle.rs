@@ -95,7 +95,7 @@ pub(crate) fn settle(admitted: Admitted, outcome: Outcome) -> Option<Settled> {
         Outcome::Unfinished(code) => Ending {
             usage: Some((TokenUsage::NONE, UsageSource::Counted)),
             error_code: Some(code.into()),
-            error_message: None,
+            ..Ending::default()
         },
     };
     Some(hold.settle(ending))

@@ -90,6 +90,9 @@ impl RequestFacts {
         };
         let model = form.value("model").map(|value| named(&value.text));
         Ok(Self {
+            flex: false,
+            background: false,
+            spoken: 0,
             operation,
             body_length: usize::try_from(length).unwrap_or(usize::MAX),
             model: model.transpose()?,

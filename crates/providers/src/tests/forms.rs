@@ -39,6 +39,7 @@ fn prices() -> ModelPrices {
         },
         tiers: Vec::new(),
         output_tokens_max: None,
+        context_tokens: None,
     }
 }
 
@@ -98,7 +99,7 @@ fn what_is_held_for_a_recording_rests_on_its_bytes() {
         // The fields' bytes, each with the line break after it, are text.
         let text = facts.form_text_bytes();
         assert_eq!(text, 27);
-        assert_eq!(facts.input_bound(), sound + text, "{length}");
+        assert_eq!(facts.input_bound(None), sound + text, "{length}");
         let ask = facts.ask(&config, Some(&prices())).unwrap();
         assert_eq!(ask.worst.audio_input, sound + text);
         assert_eq!(ask.worst.tokens_out(), sound.max(4_096));
@@ -108,7 +109,7 @@ fn what_is_held_for_a_recording_rests_on_its_bytes() {
     // Where only the beginning was seen, fields that may still come are reckoned with.
     let seen = (Seen::Beginning, 750_000);
     let begun = RequestFacts::of_form(Operation::Transcriptions, &form(&parts), seen).unwrap();
-    assert_eq!(begun.input_bound(), 10_000 + 27 + 8_192);
+    assert_eq!(begun.input_bound(None), 10_000 + 27 + 8_192);
 }
 
 #[test]

@@ -141,6 +141,11 @@ impl Inquiry<'_> {
         if let Some(decision) = self.kept(path, body) {
             return decision;
         }
+        if self.head.method == Method::POST
+            && let Some(decision) = self.beside_chat(path, body, place.deployment)
+        {
+            return decision;
+        }
         match (&self.head.method, path) {
             (&Method::GET, "/v1/models") => self.listed(|| {
                 Ok(match self.face {
@@ -164,24 +169,6 @@ impl Inquiry<'_> {
             (&Method::POST, "/v1/embeddings") => {
                 self.billed::<Embedding<'_>>(body, place.deployment)
             }
-            (&Method::POST, "/v1/audio/transcriptions" | "/v1/audio/translations") => {
-                self.billed::<Recording>(body, place.deployment)
-            }
-            (&Method::POST, "/v1/images/edits" | "/v1/images/variations") => {
-                self.billed::<Picture>(body, place.deployment)
-            }
-            (&Method::POST, "/v1/files") => {
-                let form: forms::Digest = read(body)?;
-                self.free(|| form.kept(self.stamp))
-            }
-            (&Method::POST, "/v1/responses") => self.billed::<ResponseRequest<'_>>(body, None),
-            (&Method::POST, "/v1/images/generations") => {
-                self.billed::<Images<'_>>(body, place.deployment)
-            }
-            (&Method::POST, "/v1/audio/speech") => {
-                self.billed::<Speech<'_>>(body, place.deployment)
-            }
-            (&Method::POST, "/v1/moderations") => self.free(|| Ok(media::moderated())),
             (&Method::POST, "/v1/messages") => {
                 versioned(self.head)?;
                 self.billed::<Message<'_>>(body, place.deployment)
@@ -197,6 +184,32 @@ impl Inquiry<'_> {
             )
             .with_code("unknown_url")),
         }
+    }
+
+    /// What is made beside chats: responses, images, speech, what is written down of it, judgments.
+    fn beside_chat(
+        &self,
+        path: &str,
+        body: &Bytes,
+        deployment: Option<&str>,
+    ) -> Option<Result<Decision, Refusal>> {
+        Some(match path {
+            "/v1/audio/transcriptions" | "/v1/audio/translations" => {
+                self.billed::<Recording>(body, deployment)
+            }
+            "/v1/images/edits" | "/v1/images/variations" => {
+                self.billed::<Picture>(body, deployment)
+            }
+            "/v1/files" => {
+                let form = read::<forms::Digest>(body);
+                form.and_then(|form| self.free(|| form.kept(self.stamp)))
+            }
+            "/v1/responses" => self.billed::<ResponseRequest<'_>>(body, None),
+            "/v1/images/generations" => self.billed::<Images<'_>>(body, deployment),
+            "/v1/audio/speech" => self.billed::<Speech<'_>>(body, deployment),
+            "/v1/moderations" => self.free(|| Ok(media::moderated())),
+            _ => return None,
+        })
     }
 
     fn decide_bedrock(&self, body: &Bytes) -> Result<Decision, Refusal> {
