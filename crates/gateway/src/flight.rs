@@ -1,8 +1,10 @@
 //! A call that has left, until it is settled. It outlives its caller: when the caller goes away,
 //! the flight is handed over and read to its end within bounds.
 
+mod recipe;
+mod silence;
+
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -12,17 +14,18 @@ use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
 use tokio::time::{Instant, Sleep};
 use tollgate_app::metering::Settled;
-use tollgate_app::metering::batch::BatchReading;
 use tollgate_core::config::OnDisconnect;
-use tollgate_providers::{AnswerShape, End, Failure, Meter, MeterPlan, Operation, Provider};
+use tollgate_providers::{AnswerShape, End, Failure, Meter};
 
-use crate::background::Again;
 use crate::config::GatewayConfig;
 use crate::connector::is_barred;
 use crate::drain::Drains;
 use crate::phase::admit::Admitted;
 use crate::phase::settle::{self, Cut, Outcome};
-use crate::upload::{Passage, Reached};
+use crate::upload::Passage;
+
+pub(crate) use recipe::Recipe;
+pub(crate) use silence::Silence;
 
 /// A call in flight; dropping it before it is settled hands it over to be read on.
 #[derive(Debug)]
@@ -46,23 +49,6 @@ pub(crate) struct Cargo {
     upload_ends_at: Instant,
 }
 
-/// How the answer is to be read once its head is there.
-pub(crate) struct Recipe {
-    pub(crate) provider: &'static dyn Provider,
-    pub(crate) operation: Operation,
-    pub(crate) plan: MeterPlan,
-    pub(crate) input_bound: u64,
-    pub(crate) on_disconnect: OnDisconnect,
-    /// How the form fares, of a call that sends one.
-    pub(crate) passage: Option<Arc<Passage>>,
-    /// Whether the request asked to be served at half of the usual prices.
-    pub(crate) flex: bool,
-    /// What is to be done with the results of a batch, if those are what is read.
-    pub(crate) batch: Option<BatchReading>,
-    /// How to ask for an answer again that is made in the background.
-    pub(crate) again: Option<Again>,
-}
-
 /// What the head of the answer said.
 enum Reading {
     /// It is not there yet.
@@ -77,25 +63,6 @@ enum Progress {
     Waiting(ResponseFuture),
     Reading(Incoming),
     Over,
-}
-
-/// Why nothing more comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Silence {
-    /// No connection could be made, so nothing was sent.
-    NotConnected,
-    /// The provider's name leads where no provider may be, so nothing was sent.
-    Barred,
-    /// The journal did not take the call, so nothing was sent.
-    NotJournaled,
-    /// The connection broke after the request had gone out.
-    Broke,
-    /// The provider took too long.
-    TooSlow,
-    /// The caller's form broke off on its way.
-    Halted(Reached),
-    /// The provider was done, or took nothing more, before all of a form had reached it.
-    CutShort,
 }
 
 impl std::fmt::Debug for Cargo {
