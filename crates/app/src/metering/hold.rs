@@ -307,7 +307,9 @@ impl Hold {
             let fees = price.rates.fees(&ending.tools)?;
             price.rates.cost(&tokens)?.plus(fees)
         });
-        entry.extra = extra(&ending.tools);
+        if !ending.tools.is_none() {
+            entry.extra = Some(with_tools(entry.extra.as_deref(), &ending.tools));
+        }
         match cost {
             Ok(cost) if self.is_within(cost, &tokens) => {
                 entry.tokens = tokens;
@@ -335,13 +337,12 @@ impl Hold {
     }
 }
 
-/// What a row says beside its tokens: the uses of tools that its provider ran.
-pub(super) fn extra(tools: &ToolUses) -> Option<Box<str>> {
-    if tools.is_none() {
-        return None;
-    }
-    let said = serde_json::json!({ "tool_uses": tools });
-    Some(said.to_string().into_boxed_str())
+/// What a row says beside its tokens, with the uses of tools that its provider ran.
+fn with_tools(extra: Option<&str>, tools: &ToolUses) -> Box<str> {
+    let said = extra.and_then(|text| serde_json::from_str(text).ok());
+    let mut said: serde_json::Map<String, serde_json::Value> = said.unwrap_or_default();
+    said.insert("tool_uses".to_owned(), serde_json::json!(tools));
+    serde_json::Value::Object(said).to_string().into()
 }
 
 impl Drop for Hold {
