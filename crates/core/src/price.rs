@@ -47,16 +47,16 @@ pub struct Rates {
     #[serde(default)]
     pub audio_output: Option<i64>,
     /// Images that were read to make others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub image_input: Option<i64>,
     /// Images that were made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub image_output: Option<i64>,
     /// Nano-dollars for each web search that the provider runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub web_search: Option<i64>,
     /// Nano-dollars for each search in files that the provider runs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub file_search: Option<i64>,
     /// Nano-dollars for the request itself, whatever its tokens.
     #[serde(default)]

@@ -96,7 +96,6 @@ pub struct TokenUsage {
     /// Audio input tokens.
     pub audio_input: u64,
     /// Tokens of images that were read to make others.
-    #[serde(skip_serializing_if = "is_zero")]
     pub image_input: u64,
     /// Plain output tokens.
     pub output: u64,
@@ -105,7 +104,6 @@ pub struct TokenUsage {
     /// Audio output tokens.
     pub audio_output: u64,
     /// Tokens of images that were made.
-    #[serde(skip_serializing_if = "is_zero")]
     pub image_output: u64,
 }
 
@@ -175,15 +173,6 @@ impl TokenUsage {
             .fold(0_u64, |sum, class| sum.saturating_add(self.get(class)))
             .min(TOKENS_MAX)
     }
-}
-
-/// Most calls have no images in these classes, and rows from before them have no such member.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-const fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 #[cfg(test)]

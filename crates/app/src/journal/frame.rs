@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::error::JournalError;
 
 /// The format that is written and read.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 /// The length of a segment's header.
 pub(super) const HEADER_BYTES: usize = 32;
 

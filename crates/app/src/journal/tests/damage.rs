@@ -183,14 +183,14 @@ fn a_segment_under_the_name_of_another_is_named() {
 fn a_segment_of_a_later_format_is_refused_and_kept() {
     let (dir, files) = crashed(2);
     let mut bytes = fs::read(&files[0]).unwrap();
-    bytes[8] = 2;
+    bytes[8] = u8::MAX;
     let checksum = crc32c::crc32c(&bytes[..28]);
     bytes[28..32].copy_from_slice(&checksum.to_le_bytes());
     fs::write(&files[0], &bytes).unwrap();
     let refused = Journal::open(config(dir.path(), 1 << 20));
     assert!(matches!(
         refused,
-        Err(JournalError::Format { found: 2, .. })
+        Err(JournalError::Format { found: 255, .. })
     ));
     assert_eq!(fs::read(&files[0]).unwrap(), bytes);
 }
