@@ -26,6 +26,9 @@ const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// How long what it sends is taken altogether.
 const LINGER: Duration = Duration::from_secs(30);
 
+/// How much of what it sends is taken altogether, in bytes: more than a body that SDKs send.
+const LINGER_BYTES_MAX: usize = 256 << 20;
+
 /// Bytes that are thrown away at once.
 const LINGER_BYTES: usize = 16 << 10;
 
@@ -60,6 +63,8 @@ pub(crate) struct Patient {
     unread: Unread,
     /// Until when what still comes is thrown away, once the last was said.
     lingers_until: Option<Instant>,
+    /// Bytes that were thrown away.
+    thrown_away: usize,
 }
 
 impl Patient {
@@ -70,10 +75,12 @@ impl Patient {
             timer: None,
             unread,
             lingers_until: None,
+            thrown_away: 0,
         }
     }
 
-    /// Throws away what still comes, until the caller is done, or pauses, or has had its time.
+    /// Throws away what still comes, until the caller is done, or pauses, or has had its time, or
+    /// sends without end.
     fn poll_linger(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let mut scrap = [0; LINGER_BYTES];
         loop {
@@ -85,8 +92,10 @@ impl Patient {
             if read.is_pending() {
                 return timer.as_mut().poll(cx);
             }
+            let bytes = buffer.filled().len();
+            self.thrown_away = self.thrown_away.saturating_add(bytes);
             let now = Instant::now();
-            if buffer.filled().is_empty() || now >= until {
+            if bytes == 0 || now >= until || self.thrown_away > LINGER_BYTES_MAX {
                 return Poll::Ready(());
             }
             timer.as_mut().reset((now + LINGER_IDLE).min(until));
