@@ -161,6 +161,7 @@ def test_a_stream_that_is_cut_is_an_error_and_not_a_short_answer(client, world):
             pass
 
 
+@since("anthropic", 0, 42)
 def test_a_server_of_ones_own_that_speaks_like_anthropics_is_served_at_its_own_prices(world, tenant):
     config = {
         "base_url": world.provider_url,
