@@ -40,6 +40,16 @@ impl<'a> Raw<'a> {
     }
 }
 
+/// The members of an object; none when it is none, or has one of them twice.
+pub(crate) fn members_of<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+    let text = std::str::from_utf8(data).ok()?;
+    if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).ok()
+    } else {
+        None
+    }
+}
+
 /// Where `part` stands in the text that it was borrowed from; none when it was not.
 pub(crate) fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;

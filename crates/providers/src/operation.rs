@@ -245,9 +245,17 @@ impl Operation {
         matches!(self, Self::CreateResponse | Self::GetResponse)
     }
 
+    /// Whether the answer is images, made of words or of other images.
+    pub(crate) const fn makes_images(self) -> bool {
+        matches!(
+            self,
+            Self::GenerateImages | Self::ImageEdits | Self::ImageVariations
+        )
+    }
+
     /// Whether the answer is images or sound.
     pub(crate) const fn makes_media(self) -> bool {
-        matches!(self, Self::GenerateImages | Self::Speech)
+        self.makes_images() || matches!(self, Self::Speech)
     }
 
     /// Whether the answer tells where the results of a batch are.

@@ -335,6 +335,11 @@ fn whole(raw: Raw<'_>, param: &'static str, most: u64) -> Result<Option<u64>, Re
     let Some(text) = raw.present() else {
         return Ok(None);
     };
+    number(text, param, most).map(Some)
+}
+
+/// A whole number up to `most`, from its digits.
+fn number(text: &str, param: &'static str, most: u64) -> Result<u64, RequestError> {
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(RequestError::Wrong {
             param,
@@ -342,7 +347,7 @@ fn whole(raw: Raw<'_>, param: &'static str, most: u64) -> Result<Option<u64>, Re
         });
     }
     match text.parse() {
-        Ok(number) if number <= most => Ok(Some(number)),
+        Ok(number) if number <= most => Ok(number),
         _ => Err(RequestError::Unbookable(param)),
     }
 }

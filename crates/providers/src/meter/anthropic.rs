@@ -14,7 +14,7 @@ use super::Observed;
 use super::counting::{tokens_named, value_tokens};
 use super::observed::model_name;
 use super::usage::{AnthropicCounts, InvalidUsage, Reported};
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 use crate::request::Bounds;
 use crate::sse::Event;
 
@@ -75,7 +75,7 @@ impl Reader {
     }
 
     fn read(&mut self, data: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let Some(told) = parse::<Told<'_>>(data) else {
+        let Some(told) = members_of::<Told<'_>>(data) else {
             return;
         };
         match told.r#type.text() {
@@ -83,7 +83,7 @@ impl Reader {
                 let message = told
                     .message
                     .object()
-                    .and_then(|text| parse(text.as_bytes()));
+                    .and_then(|text| members_of(text.as_bytes()));
                 let message: Message<'_> = message.unwrap_or_default();
                 observed.name_model(message.model.present());
                 self.take(message.usage);
@@ -91,7 +91,10 @@ impl Reader {
                 self.invalid = observed.begin(input, bounds).err();
             }
             Some(r#""message_delta""#) => {
-                let delta = told.delta.object().and_then(|text| parse(text.as_bytes()));
+                let delta = told
+                    .delta
+                    .object()
+                    .and_then(|text| members_of(text.as_bytes()));
                 let delta: Message<'_> = delta.unwrap_or_default();
                 observed.finish_seen |= delta.stop_reason.present().is_some();
                 if self.take(told.usage) {
@@ -132,7 +135,7 @@ fn count_block(data: &[u8], observed: &mut Observed) {
 
 /// Reads an answer that is no stream.
 pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
-    let Some(message) = parse::<Message<'_>>(body) else {
+    let Some(message) = members_of::<Message<'_>>(body) else {
         observed.unreadable = true;
         return;
     };
@@ -161,7 +164,7 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
 
 /// What one message says of itself among others: its model, its usage, its uses of tools.
 pub(super) fn message(text: &[u8]) -> (Option<Box<str>>, Reported<Option<TokenUsage>>, ToolUses) {
-    let message = parse::<Message<'_>>(text).unwrap_or_default();
+    let message = members_of::<Message<'_>>(text).unwrap_or_default();
     let mut counts = AnthropicCounts::default();
     let usage = match counts.take(message.usage) {
         Ok(true) => counts.all(),
@@ -169,14 +172,4 @@ pub(super) fn message(text: &[u8]) -> (Option<Box<str>>, Reported<Option<TokenUs
         Err(invalid) => Err(invalid),
     };
     (model_name(message.model.present()), usage, counts.tools())
-}
-
-/// The members of an object; none when it is none, or has one of them twice.
-fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
 }

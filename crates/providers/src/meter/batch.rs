@@ -13,7 +13,7 @@ use super::anthropic;
 use super::kept::Kept;
 use super::observed::model_name;
 use super::usage::{self, InvalidUsage, Output, Reported};
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 
 /// Calls with more input than this are kept apart: they may be charged at prices for long input.
 const LONG_INPUT_TOKENS: u64 = 32_000;
@@ -221,16 +221,16 @@ fn sum(one: &TokenUsage, other: &TokenUsage) -> TokenUsage {
 }
 
 fn read(line: &[u8]) -> Said {
-    let Some(line) = parse::<Line<'_>>(line).filter(|line| line.custom_id.present().is_some())
+    let Some(line) = members_of::<Line<'_>>(line).filter(|line| line.custom_id.present().is_some())
     else {
         return Said::Foreign;
     };
     if let Some(text) = line.response.object() {
-        let body = parse::<Response<'_>>(text.as_bytes()).unwrap_or_default();
+        let body = members_of::<Response<'_>>(text.as_bytes()).unwrap_or_default();
         return of_body(body.body);
     }
     if let Some(text) = line.result.object() {
-        let outcome = parse::<Outcome<'_>>(text.as_bytes()).unwrap_or_default();
+        let outcome = members_of::<Outcome<'_>>(text.as_bytes()).unwrap_or_default();
         return match outcome.r#type.text() {
             Some(r#""succeeded""#) => of_message(outcome.message),
             Some(_) => Said::Free,
@@ -248,7 +248,7 @@ fn read(line: &[u8]) -> Said {
 fn of_body(body: Raw<'_>) -> Said {
     let Some(body) = body
         .object()
-        .and_then(|text| parse::<Body<'_>>(text.as_bytes()))
+        .and_then(|text| members_of::<Body<'_>>(text.as_bytes()))
     else {
         return Said::Unread;
     };
@@ -281,15 +281,5 @@ fn said(model: Raw<'_>, reported: Reported<Option<TokenUsage>>, tools: ToolUses)
         (Some(model), Ok(Some(tokens))) => Said::Used(model, tokens, tools),
         (_, Ok(None) | Err(InvalidUsage::Incomplete)) => Said::Free,
         _ => Said::Unread,
-    }
-}
-
-/// The members of an object; none when it is none, or has one of them twice.
-fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
     }
 }

@@ -16,7 +16,7 @@ use super::counting::{tokens_named, value_tokens};
 use super::usage::{self, BedrockCounts, Output, Reported};
 use super::{Observed, anthropic};
 use crate::eventstream::Frame;
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -130,7 +130,7 @@ impl Reader {
             Some("contentBlockStart") => observed.count(tokens_named(payload, &NEEDLES.start)),
             Some("messageStop") => observed.finish_seen = true,
             Some("metadata") => {
-                if let Some(told) = parse::<Converse<'_>>(payload) {
+                if let Some(told) = members_of::<Converse<'_>>(payload) {
                     observed.report(usage::converse(told.usage), bounds);
                     observed.complete = true;
                 }
@@ -145,7 +145,7 @@ impl Reader {
             converse(body, observed, bounds);
             return;
         }
-        let Some(told) = parse::<Told<'_>>(body) else {
+        let Some(told) = members_of::<Told<'_>>(body) else {
             // Some answers are no JSON; what they used may stand in the head all the same.
             observed.unreadable = true;
             observed.report(self.head.all(), bounds);
@@ -189,12 +189,13 @@ impl Reader {
 
     /// Reads one piece of a maker's own stream.
     fn chunk(&mut self, payload: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let bytes = parse::<Envelope<'_>>(payload).and_then(|it| STANDARD.decode(it.bytes).ok());
+        let bytes =
+            members_of::<Envelope<'_>>(payload).and_then(|it| STANDARD.decode(it.bytes).ok());
         let Some(bytes) = bytes else {
             observed.count(u64::try_from(payload.len()).unwrap_or(u64::MAX));
             return;
         };
-        let Some(told) = parse::<Told<'_>>(&bytes) else {
+        let Some(told) = members_of::<Told<'_>>(&bytes) else {
             observed.count(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
             return;
         };
@@ -219,7 +220,7 @@ impl Reader {
 
 /// Reads a whole answer in Bedrock's own words.
 fn converse(body: &[u8], observed: &mut Observed, bounds: Bounds) {
-    let Some(told) = parse::<Converse<'_>>(body) else {
+    let Some(told) = members_of::<Converse<'_>>(body) else {
         observed.unreadable = true;
         return;
     };
@@ -229,16 +230,6 @@ fn converse(body: &[u8], observed: &mut Observed, bounds: Bounds) {
     if observed.usage.is_none() {
         let output = told.output.text().unwrap_or_default();
         observed.count(value_tokens(output.as_bytes()));
-    }
-}
-
-/// The members of an object; none when it is none, or has one of them twice.
-fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::Observed;
 use super::usage;
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -31,14 +31,14 @@ impl Reader {
 
     /// Reads an answer that is no stream.
     pub(super) fn whole(&self, body: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let Some(answer) = parse(body) else {
+        let Some(answer) = members_of::<Answer<'_>>(body) else {
             observed.unreadable = true;
             return;
         };
         observed.complete = true;
         observed.finish_seen = true;
         observed.error_seen = answer.error.present().is_some();
-        let reported = if self.operation == Operation::GenerateImages {
+        let reported = if self.operation.makes_images() {
             usage::images(answer.usage)
         } else {
             usage::response(answer.usage)
@@ -51,7 +51,7 @@ impl Reader {
 
 /// Reads one event of a stream: previews and sound pass, and the last event has the usage.
 pub(super) fn see(event: &Event<'_>, observed: &mut Observed, bounds: Bounds) {
-    let Some(answer) = parse(&event.data) else {
+    let Some(answer) = members_of::<Answer<'_>>(&event.data) else {
         return;
     };
     let kind = answer.r#type.text().unwrap_or_default();
@@ -67,14 +67,4 @@ pub(super) fn see(event: &Event<'_>, observed: &mut Observed, bounds: Bounds) {
     observed.finish_seen = true;
     observed.report(reported, bounds);
     observed.unreported = observed.usage.is_none();
-}
-
-/// The members of an answer; none when it is not a JSON object, or has one of them twice.
-fn parse(data: &[u8]) -> Option<Answer<'_>> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
 }

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use super::counting::{text_tokens, tokens_named, value_tokens};
 use super::usage::{self, Output};
 use super::{Fate, Observed};
-use crate::json::{Raw, skip_space, values_named};
+use crate::json::{Raw, members_of, skip_space, values_named};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -28,7 +28,7 @@ struct Needles {
 }
 
 /// How the events are called that end the streamed answer to a form.
-const LAST_EVENTS: [&[u8]; 2] = [b"\"transcript.text.done\"", b"\"image_edit.completed\""];
+const LAST_EVENT: &[u8] = b"\"transcript.text.done\"";
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
     usage: Finder::new(b"\"usage\""),
@@ -86,10 +86,9 @@ impl Reader {
         observed.count(tokens_named(data, pieces));
         observed.finish_seen |=
             values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
-        if self.operation.takes_form() {
+        if self.operation.is_about_sound() {
             let kinds = values_named(data, &NEEDLES.kind);
-            let is_last = |kind: &[u8]| LAST_EVENTS.iter().any(|last| kind.starts_with(last));
-            observed.complete |= kinds.into_iter().any(is_last);
+            observed.complete |= kinds.into_iter().any(|kind| kind.starts_with(LAST_EVENT));
         }
         let has_usage = values_named(data, &NEEDLES.usage).any(|value| value.starts_with(b"{"));
         let seeks_model = observed.model.is_none() && self.looks > 0;
@@ -97,7 +96,7 @@ impl Reader {
             return Fate::Pass;
         }
         self.looks = self.looks.saturating_sub(1);
-        let Some(answer) = parse(data) else {
+        let Some(answer) = members_of(data) else {
             return Fate::Pass;
         };
         self.take(&answer, observed, bounds);
@@ -117,7 +116,7 @@ impl Reader {
             observed.count(text_tokens(body));
             return;
         }
-        let Some(answer) = parse(body) else {
+        let Some(answer) = members_of(body) else {
             observed.unreadable = true;
             return;
         };
@@ -140,8 +139,8 @@ impl Reader {
         } else {
             Output::Nothing
         };
-        let reported = if self.operation.takes_form() {
-            usage::form(answer.usage)
+        let reported = if self.operation.is_about_sound() {
+            usage::sound(answer.usage)
         } else {
             usage::openai(answer.usage, output)
         };
@@ -151,16 +150,6 @@ impl Reader {
         if observed.model.is_none() {
             observed.name_model(answer.model.present());
         }
-    }
-}
-
-/// The members of an answer; none when it is not a JSON object, or has one of them twice.
-fn parse(data: &[u8]) -> Option<Answer<'_>> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
     }
 }
 

@@ -9,7 +9,7 @@ use tollgate_core::price::fees::ToolUses;
 use super::Observed;
 use super::counting::{tokens_named, value_tokens};
 use super::usage;
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 use crate::request::Bounds;
 use crate::sse::Event;
 
@@ -70,9 +70,9 @@ impl Reader {
             | b"response.failed"
             | b"response.cancelled" => {
                 self.begun = true;
-                let told = parse::<Told<'_>>(data).unwrap_or_default();
+                let told = members_of::<Told<'_>>(data).unwrap_or_default();
                 let text = told.response.object().unwrap_or_default();
-                if let Some(response) = parse::<Response<'_>>(text.as_bytes()) {
+                if let Some(response) = members_of::<Response<'_>>(text.as_bytes()) {
                     take(&response, observed, bounds);
                 }
             }
@@ -89,7 +89,7 @@ impl Reader {
 
 /// Reads an answer that is no stream.
 pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
-    let Some(response) = parse::<Response<'_>>(body) else {
+    let Some(response) = members_of::<Response<'_>>(body) else {
         observed.unreadable = true;
         return;
     };
@@ -136,13 +136,13 @@ pub(super) fn tools(output: Raw<'_>) -> ToolUses {
     for item in items {
         let item: Item<'_> = item
             .object()
-            .and_then(|text| parse(text.as_bytes()))
+            .and_then(|text| members_of(text.as_bytes()))
             .unwrap_or_default();
         let searches = || {
             let action: Item<'_> = item
                 .action
                 .object()
-                .and_then(|text| parse(text.as_bytes()))
+                .and_then(|text| members_of(text.as_bytes()))
                 .unwrap_or_default();
             matches!(action.r#type.text(), None | Some(r#""search""#))
         };
@@ -167,17 +167,7 @@ fn id(raw: Raw<'_>) -> Option<Box<str>> {
 
 /// What an event says that it is.
 fn kind(data: &[u8]) -> &[u8] {
-    let told = parse::<Told<'_>>(data).unwrap_or_default();
+    let told = members_of::<Told<'_>>(data).unwrap_or_default();
     let text = told.r#type.text().unwrap_or_default();
     text.trim_matches('"').as_bytes()
-}
-
-/// The members of an object; none when it is none, or has one of them twice.
-fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
-    let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
 }

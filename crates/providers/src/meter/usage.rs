@@ -1,7 +1,7 @@
 //! What providers say was used, made into disjoint classes or refused.
 
 mod bedrock;
-mod form;
+mod sound;
 mod tokens;
 
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use crate::json::Raw;
 use crate::request::Bounds;
 
 pub(super) use bedrock::{BedrockCounts, converse, invocation};
-pub(super) use form::form;
+pub(super) use sound::sound;
 pub(super) use tokens::{images, response};
 
 /// Why a provider's usage is not believed.

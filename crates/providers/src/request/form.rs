@@ -13,6 +13,7 @@ use tollgate_core::config::IntegrationConfig;
 use tollgate_core::price::ModelPrices;
 use tollgate_core::tokens::TOKENS_MAX;
 
+use super::hold::IMAGE_OUTPUT_TOKENS;
 use super::parts::Parts;
 use super::{Bounds, Places, RequestError, RequestFacts, named};
 use crate::multipart::Form;
@@ -33,9 +34,6 @@ const SOUND_TOKENS_MAX: u64 = 1_050_000;
 
 /// Tokens of one picture that is to be changed: three tiles a side at high fidelity are 6,500.
 const PICTURE_TOKENS_IN: u64 = 10_000;
-
-/// Tokens of one picture that is made: the largest at the highest quality is 6,240.
-const PICTURE_TOKENS_OUT: u64 = 10_000;
 
 /// Tokens of a picture's unfinished state, of which a stream may have a few.
 const PARTIAL_TOKENS: u64 = 100;
@@ -162,7 +160,7 @@ impl RequestFacts {
             return spoken.min(most.unwrap_or(u64::MAX));
         }
         let partials = form.partials.saturating_mul(PARTIAL_TOKENS);
-        PICTURE_TOKENS_OUT.saturating_add(partials)
+        IMAGE_OUTPUT_TOKENS.saturating_add(partials)
     }
 
     /// What the usage of a form is believed up to: more than is held, because the hold rests on
@@ -195,14 +193,5 @@ fn whole(text: &str, param: &'static str, most: u64) -> Result<Option<u64>, Requ
     if text.is_empty() || text == "null" {
         return Ok(None);
     }
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(RequestError::Wrong {
-            param,
-            expected: "a whole number that is not negative",
-        });
-    }
-    match text.parse() {
-        Ok(number) if number <= most => Ok(Some(number)),
-        _ => Err(RequestError::Unbookable(param)),
-    }
+    super::number(text, param, most).map(Some)
 }

@@ -19,7 +19,7 @@ const CONTEXT_TOKENS: u64 = 1_050_000;
 const IMAGE_TOKENS: u64 = 50_000;
 
 /// The most output tokens of one image that is made: 6,240 are known, with 300 for its previews.
-const IMAGE_OUTPUT_TOKENS: u64 = 16_384;
+pub(super) const IMAGE_OUTPUT_TOKENS: u64 = 16_384;
 
 /// What a provider itself writes before the input when a request has tools: about 1,250 are known.
 const TOOLS_TOKENS: u64 = 2_048;
@@ -194,7 +194,7 @@ impl RequestFacts {
     /// The classes that the input may be of, the plain one first.
     fn input_classes(&self) -> &'static [TokenClass] {
         use TokenClass::{AudioInput, CacheWrite, CacheWriteHour, CachedInput, ImageInput, Input};
-        if self.operation == Operation::GenerateImages {
+        if self.operation.makes_images() {
             return &[Input, CachedInput, ImageInput];
         }
         // A cache that OpenAI's kind writes by itself has one price; Anthropic's has to be asked for.
@@ -214,7 +214,7 @@ impl RequestFacts {
     /// The classes that the output may be of, the plain one first.
     const fn output_classes(&self) -> &'static [TokenClass] {
         use TokenClass::{AudioOutput, ImageOutput, Output, Reasoning};
-        if matches!(self.operation, Operation::GenerateImages) {
+        if self.operation.makes_images() {
             &[Output, ImageOutput]
         } else if self.parts.audio {
             &[Output, Reasoning, AudioOutput]

@@ -27,7 +27,7 @@ fn facts(operation: Operation, parts: &[(&str, &str)], length: u64) -> RequestFa
     RequestFacts::of_form(operation, &form(parts), (Seen::Whole, length)).unwrap()
 }
 
-/// The prices of gpt-4o-transcribe, in nano-dollars a million tokens.
+/// The prices of gpt-4o-transcribe, and those of images of gpt-image-1, in nano-dollars a million tokens.
 fn prices() -> ModelPrices {
     ModelPrices {
         version: "test".into(),
@@ -35,6 +35,8 @@ fn prices() -> ModelPrices {
             input: 2_500_000_000,
             output: 10_000_000_000,
             audio_input: Some(6_000_000_000),
+            image_input: Some(10_000_000_000),
+            image_output: Some(40_000_000_000),
             ..Rates::default()
         },
         tiers: Vec::new(),
@@ -126,7 +128,7 @@ fn what_is_held_for_pictures_rests_on_their_number() {
         .ask(&config, None)
         .unwrap();
     assert_eq!(ask.cost, None);
-    assert_eq!(ask.worst.tokens_out(), 3 * (10_000 + 2 * 100));
+    assert_eq!(ask.worst.tokens_out(), 3 * (16_384 + 2 * 100));
     assert!(
         (20_000..20_100).contains(&ask.worst.tokens_in()),
         "{:?}",
@@ -214,18 +216,18 @@ fn usage_of_forms_is_read_in_each_shape_and_costs_what_it_must() {
             r#"{"task":"transcribe","duration":4.2,"text":"Hi","usage":{"type":"duration","seconds":5}}"#,
             0,
         ),
-        // 323 × 2,500 + 272 × 10,000
+        // 129 × 2,500 + 194 × 10,000 + 272 × 40,000
         (
             ImageEdits,
             Whole,
             r#"{"created":1,"data":[{"b64_json":"AAAA"}],"usage":{"total_tokens":595,"input_tokens":323,"output_tokens":272,"input_tokens_details":{"text_tokens":129,"image_tokens":194}}}"#,
-            3_527_500,
+            13_142_500,
         ),
         (
             ImageEdits,
             Stream,
             "event: image_edit.completed\ndata: {\"type\":\"image_edit.completed\",\"b64_json\":\"AAAA\",\"usage\":{\"total_tokens\":595,\"input_tokens\":323,\"output_tokens\":272,\"input_tokens_details\":{\"text_tokens\":129,\"image_tokens\":194}}}\n\n",
-            3_527_500,
+            13_142_500,
         ),
     ];
     for (operation, shape, answer, cost) in table {
@@ -270,5 +272,5 @@ fn usage_of_forms_that_cannot_be_true_is_not_believed_and_text_is_counted() {
         AnswerShape::Whole,
         r#"{"created":1,"data":[{"url":"https://a"}]}"#,
     );
-    assert!(pictures.complete && pictures.usage.is_none());
+    assert!(pictures.complete && pictures.unreported && pictures.usage.is_none());
 }

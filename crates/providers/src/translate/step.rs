@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::json::Raw;
+use crate::json::{Raw, members_of};
 
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,11 +126,65 @@ pub(super) fn count(raw: Raw<'_>) -> Option<u64> {
 
 /// The members of an answer or an event.
 pub(super) fn parsed<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, Lost> {
-    let text = std::str::from_utf8(data).or(Err(Lost))?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).or(Err(Lost))
-    } else {
-        Err(Lost)
+    members_of(data).ok_or(Lost)
+}
+
+/// Says more of an answer's text; nothing where there is none.
+pub(super) fn say(text: Option<Text<'_>>, sink: &mut Sink<'_>) {
+    if let Some(Text(text)) = text.filter(|Text(text)| !text.is_empty()) {
+        sink(Step::Text(text));
+    }
+}
+
+/// The calls of tools that have begun and not ended.
+#[derive(Debug, Default)]
+pub(super) struct Calls(Vec<u64>);
+
+impl Calls {
+    /// Whether `key` stands for one of them.
+    pub(super) fn has(&self, key: u64) -> bool {
+        self.0.contains(&key)
+    }
+
+    /// Another one begins.
+    pub(super) fn begin<'a>(
+        &mut self,
+        key: u64,
+        id: Option<Text<'a>>,
+        name: Option<Text<'a>>,
+        sink: &mut Sink<'_>,
+    ) {
+        let text = |text: Option<Text<'a>>| text.map(|Text(text)| text).unwrap_or_default();
+        self.0.push(key);
+        sink(Step::CallBegin {
+            key,
+            id: text(id),
+            name: text(name),
+        });
+    }
+
+    /// More of the input of one of them; nothing where there is none, or no such call.
+    pub(super) fn input(&self, key: u64, text: Option<Text<'_>>, sink: &mut Sink<'_>) {
+        if let Some(Text(text)) = text.filter(|Text(text)| !text.is_empty())
+            && self.has(key)
+        {
+            sink(Step::CallInput { key, text });
+        }
+    }
+
+    /// One of them ends, if it is one.
+    pub(super) fn end(&mut self, key: u64, sink: &mut Sink<'_>) {
+        if let Some(place) = self.0.iter().position(|call| *call == key) {
+            self.0.swap_remove(place);
+            sink(Step::CallEnd { key });
+        }
+    }
+
+    /// All of them end, in the order in which they began.
+    pub(super) fn end_all(&mut self, sink: &mut Sink<'_>) {
+        for key in self.0.drain(..) {
+            sink(Step::CallEnd { key });
+        }
     }
 }
 

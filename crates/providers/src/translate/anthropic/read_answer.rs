@@ -5,13 +5,13 @@ use serde::Deserialize;
 use crate::json::Raw;
 use crate::sse::Event;
 use crate::translate::failure::{self, Told};
-use crate::translate::step::{Counts, Lost, Sink, Step, Stop, Text, count, parsed};
+use crate::translate::step::{Calls, Counts, Lost, Sink, Step, Stop, Text, count, parsed, say};
 
 /// Reads one answer.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct Reader {
     /// The places of the blocks that call tools of the caller's and have not ended.
-    calls: Vec<u64>,
+    calls: Calls,
 }
 
 #[derive(Deserialize, Default)]
@@ -108,7 +108,7 @@ impl Reader {
                 self.begin_block(key, said.content_block.unwrap_or_default(), sink);
             }
             "content_block_delta" => self.delta(key, said.delta.unwrap_or_default(), sink),
-            "content_block_stop" => self.end_block(key, sink),
+            "content_block_stop" => self.calls.end(key, sink),
             "message_delta" => {
                 if let Some(usage) = said.usage {
                     sink(Step::Usage(counts(&usage)));
@@ -144,7 +144,7 @@ impl Reader {
         }
         for (key, block) in (0_u64..).zip(message.content.unwrap_or_default()) {
             self.begin_block(key, block, sink);
-            self.end_block(key, sink);
+            self.calls.end(key, sink);
         }
         if let Some(Text(reason)) = message.stop_reason {
             sink(Step::Stop(stop(&reason, message.stop_sequence)));
@@ -158,25 +158,14 @@ impl Reader {
     fn begin_block(&mut self, key: u64, block: Block<'_>, sink: &mut Sink<'_>) {
         match block.r#type.as_ref().map_or("", |Text(kind)| kind) {
             "text" => {
-                if let Some(Text(text)) = block.text.filter(|Text(text)| !text.is_empty()) {
-                    sink(Step::Text(text));
-                }
+                say(block.text, sink);
             }
             "tool_use" => {
-                self.calls.push(key);
-                sink(Step::CallBegin {
-                    key,
-                    id: block.id.map(|Text(id)| id).unwrap_or_default(),
-                    name: block.name.map(|Text(name)| name).unwrap_or_default(),
-                });
+                self.calls.begin(key, block.id, block.name, sink);
                 // A stream begins with an empty one.
-                let input = block.input.object();
-                if let Some(text) = input.filter(|text| !is_empty_object(text)) {
-                    sink(Step::CallInput {
-                        key,
-                        text: text.into(),
-                    });
-                }
+                let input = block.input.object().filter(|text| !is_empty_object(text));
+                self.calls
+                    .input(key, input.map(|text| Text(text.into())), sink);
             }
             _ => {}
         }
@@ -184,25 +173,9 @@ impl Reader {
 
     fn delta(&self, key: u64, delta: Delta<'_>, sink: &mut Sink<'_>) {
         match delta.r#type.as_ref().map_or("", |Text(kind)| kind) {
-            "text_delta" => {
-                if let Some(Text(text)) = delta.text.filter(|Text(text)| !text.is_empty()) {
-                    sink(Step::Text(text));
-                }
-            }
-            "input_json_delta" if self.calls.contains(&key) => {
-                let text = delta.partial_json.filter(|Text(text)| !text.is_empty());
-                if let Some(Text(text)) = text {
-                    sink(Step::CallInput { key, text });
-                }
-            }
+            "text_delta" => say(delta.text, sink),
+            "input_json_delta" => self.calls.input(key, delta.partial_json, sink),
             _ => {}
-        }
-    }
-
-    fn end_block(&mut self, key: u64, sink: &mut Sink<'_>) {
-        if let Some(place) = self.calls.iter().position(|call| *call == key) {
-            self.calls.swap_remove(place);
-            sink(Step::CallEnd { key });
         }
     }
 }

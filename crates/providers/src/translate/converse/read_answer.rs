@@ -5,13 +5,13 @@ use serde::Deserialize;
 use crate::eventstream::Frame;
 use crate::json::Raw;
 use crate::translate::failure::{self, Told};
-use crate::translate::step::{Counts, Lost, Sink, Step, Stop, Text, count, parsed};
+use crate::translate::step::{Calls, Counts, Lost, Sink, Step, Stop, Text, count, parsed, say};
 
 /// Reads one answer.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct Reader {
     /// The places of the blocks that call tools and have not ended.
-    calls: Vec<u64>,
+    calls: Calls,
 }
 
 /// An answer, or the payload of an event.
@@ -116,7 +116,7 @@ impl Reader {
         match kind {
             "contentBlockStart" => self.begin_block(key, said.start.unwrap_or_default(), sink),
             "contentBlockDelta" => self.delta(key, said.delta.unwrap_or_default(), sink),
-            "contentBlockStop" => self.end_block(key, sink),
+            "contentBlockStop" => self.calls.end(key, sink),
             "messageStop" => {
                 if let Some(Text(reason)) = said.stop_reason {
                     sink(Step::Stop(stop(&reason)));
@@ -150,7 +150,7 @@ impl Reader {
         }
         for (key, block) in (0_u64..).zip(message.content.unwrap_or_default()) {
             self.begin_block(key, block, sink);
-            self.end_block(key, sink);
+            self.calls.end(key, sink);
         }
         if let Some(Text(reason)) = said.stop_reason {
             sink(Step::Stop(stop(&reason)));
@@ -161,41 +161,17 @@ impl Reader {
 
     /// A text, or a call of a tool; the caller's side has no words for thoughts.
     fn begin_block(&mut self, key: u64, block: Block<'_>, sink: &mut Sink<'_>) {
-        if let Some(Text(text)) = block.text.filter(|Text(text)| !text.is_empty()) {
-            sink(Step::Text(text));
-        }
+        say(block.text, sink);
         let Some(call) = block.tool_use else { return };
-        self.calls.push(key);
-        sink(Step::CallBegin {
-            key,
-            id: call.id.map(|Text(id)| id).unwrap_or_default(),
-            name: call.name.map(|Text(name)| name).unwrap_or_default(),
-        });
-        if let Some(text) = call.input.object() {
-            sink(Step::CallInput {
-                key,
-                text: text.into(),
-            });
-        }
+        self.calls.begin(key, call.id, call.name, sink);
+        let input = call.input.object().map(|text| Text(text.into()));
+        self.calls.input(key, input, sink);
     }
 
     fn delta(&self, key: u64, delta: Delta<'_>, sink: &mut Sink<'_>) {
-        if let Some(Text(text)) = delta.text.filter(|Text(text)| !text.is_empty()) {
-            sink(Step::Text(text));
-        }
-        let input = delta.tool_use.and_then(|call| call.input);
-        if let Some(Text(text)) = input.filter(|Text(text)| !text.is_empty())
-            && self.calls.contains(&key)
-        {
-            sink(Step::CallInput { key, text });
-        }
-    }
-
-    fn end_block(&mut self, key: u64, sink: &mut Sink<'_>) {
-        if let Some(place) = self.calls.iter().position(|call| *call == key) {
-            self.calls.swap_remove(place);
-            sink(Step::CallEnd { key });
-        }
+        say(delta.text, sink);
+        self.calls
+            .input(key, delta.tool_use.and_then(|call| call.input), sink);
     }
 }
 

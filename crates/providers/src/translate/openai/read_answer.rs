@@ -7,14 +7,13 @@ use serde::Deserialize;
 use crate::json::Raw;
 use crate::sse::Event;
 use crate::translate::failure::{self, Told};
-use crate::translate::step::{Counts, Lost, Sink, Step, Stop, Text, count, parsed};
+use crate::translate::step::{Calls, Counts, Lost, Sink, Step, Stop, Text, count, parsed, say};
 
 /// Reads one answer.
 #[derive(Debug, Default)]
 pub(in crate::translate) struct Reader {
     begun: bool,
-    /// The places of the calls that began.
-    calls: Vec<u64>,
+    calls: Calls,
     refused: bool,
 }
 
@@ -146,22 +145,17 @@ impl Reader {
                 self.said(said, sink);
             }
             if let Some(Text(reason)) = choice.finish_reason {
-                for key in self.calls.drain(..) {
-                    sink(Step::CallEnd { key });
-                }
+                self.calls.end_all(sink);
                 sink(Step::Stop(self.stop(&reason)));
             }
         }
     }
 
     fn said(&mut self, said: Said<'_>, sink: &mut Sink<'_>) {
-        if let Some(Text(text)) = said.content.filter(|Text(text)| !text.is_empty()) {
-            sink(Step::Text(text));
-        }
-        if let Some(Text(text)) = said.refusal.filter(|Text(text)| !text.is_empty()) {
-            self.refused = true;
-            sink(Step::Text(text));
-        }
+        say(said.content, sink);
+        let refusal = said.refusal.filter(|Text(text)| !text.is_empty());
+        self.refused |= refusal.is_some();
+        say(refusal, sink);
         let calls = said.tool_calls.unwrap_or_default();
         for (place, call) in (0_u64..).zip(calls) {
             self.call(call.index.unwrap_or(place), call, sink);
@@ -170,18 +164,12 @@ impl Reader {
 
     fn call(&mut self, key: u64, call: Call<'_>, sink: &mut Sink<'_>) {
         let function = call.function.unwrap_or_default();
-        if !self.calls.contains(&key) {
-            self.calls.push(key);
-            let id = match call.id {
-                Some(Text(id)) if !id.is_empty() => id,
-                _ => Cow::Owned(format!("call_{key}")),
-            };
-            let name = function.name.map(|Text(name)| name).unwrap_or_default();
-            sink(Step::CallBegin { key, id, name });
+        if !self.calls.has(key) {
+            let id = call.id.filter(|Text(id)| !id.is_empty());
+            let id = id.unwrap_or_else(|| Text(Cow::Owned(format!("call_{key}"))));
+            self.calls.begin(key, Some(id), function.name, sink);
         }
-        if let Some(Text(text)) = function.arguments.filter(|Text(text)| !text.is_empty()) {
-            sink(Step::CallInput { key, text });
-        }
+        self.calls.input(key, function.arguments, sink);
     }
 
     fn stop(&self, reason: &str) -> Stop<'static> {

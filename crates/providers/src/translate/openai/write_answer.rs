@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::{FunctionCall, ToolCall};
 use crate::translate::Terms;
 use crate::translate::step::{Counts, Lost, Step, Stop};
 use crate::translate::whole::{Block, Whole};
@@ -99,19 +100,6 @@ struct Message<'c> {
     refusal: Option<()>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<ToolCall<'c>>,
-}
-
-#[derive(Serialize)]
-struct ToolCall<'c> {
-    id: &'c str,
-    r#type: &'static str,
-    function: FunctionCall<'c>,
-}
-
-#[derive(Serialize)]
-struct FunctionCall<'c> {
-    name: &'c str,
-    arguments: &'c str,
 }
 
 #[derive(Serialize)]

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::{FunctionCall, ToolCall};
 use crate::edit::CapMember;
 use crate::translate::Untranslatable;
 use crate::translate::conversation::{
@@ -82,19 +83,6 @@ enum ContentPart<'c> {
 #[derive(Serialize)]
 struct ImageUrl<'c> {
     url: Cow<'c, str>,
-}
-
-#[derive(Serialize)]
-struct ToolCall<'c> {
-    id: &'c str,
-    r#type: &'static str,
-    function: FunctionCall<'c>,
-}
-
-#[derive(Serialize)]
-struct FunctionCall<'c> {
-    name: &'c str,
-    arguments: &'c str,
 }
 
 #[derive(Serialize)]

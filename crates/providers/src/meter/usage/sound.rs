@@ -1,4 +1,4 @@
-//! The usage of what was sent as a form: tokens of sound or pictures, or seconds of sound.
+//! The usage of sound that was written down: tokens, or seconds.
 
 use serde::Deserialize;
 use tollgate_core::TokenUsage;
@@ -7,16 +7,13 @@ use super::{InvalidUsage, Raw, Reported, count, members, without};
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
-struct FormUsage<'a> {
+struct SoundUsage<'a> {
     #[serde(borrow)]
     r#type: Raw<'a>,
     input_tokens: Raw<'a>,
     output_tokens: Raw<'a>,
     total_tokens: Raw<'a>,
-    /// Of sound.
     input_token_details: Raw<'a>,
-    /// Of pictures.
-    input_tokens_details: Raw<'a>,
 }
 
 #[derive(Deserialize, Default)]
@@ -27,10 +24,10 @@ struct Details<'a> {
     cached_tokens: Raw<'a>,
 }
 
-/// OpenAI's usage of a form. `input_tokens` includes what was sound and what was cached. A model
+/// OpenAI's usage of sound. `input_tokens` includes what was sound and what was cached. A model
 /// that is billed by the minute uses no tokens: its price, if it has one, is for each request.
-pub(in crate::meter) fn form(raw: Raw<'_>) -> Reported<Option<TokenUsage>> {
-    let Some(usage) = members::<FormUsage<'_>>(raw)? else {
+pub(in crate::meter) fn sound(raw: Raw<'_>) -> Reported<Option<TokenUsage>> {
+    let Some(usage) = members::<SoundUsage<'_>>(raw)? else {
         return Ok(None);
     };
     if usage.r#type.text() == Some("\"duration\"") {
@@ -43,11 +40,9 @@ pub(in crate::meter) fn form(raw: Raw<'_>) -> Reported<Option<TokenUsage>> {
     if let Some(total) = count(usage.total_tokens)? {
         without(total, &[input, output])?;
     }
-    let sound = members::<Details<'_>>(usage.input_token_details)?.unwrap_or_default();
-    let pictures = members::<Details<'_>>(usage.input_tokens_details)?.unwrap_or_default();
-    let part = |one: Raw<'_>, other: Raw<'_>| Ok(count(one)?.or(count(other)?).unwrap_or(0));
-    let audio_input = part(sound.audio_tokens, pictures.audio_tokens)?;
-    let cached_input = part(sound.cached_tokens, pictures.cached_tokens)?;
+    let details = members::<Details<'_>>(usage.input_token_details)?.unwrap_or_default();
+    let audio_input = count(details.audio_tokens)?.unwrap_or(0);
+    let cached_input = count(details.cached_tokens)?.unwrap_or(0);
     Ok(Some(TokenUsage {
         input: without(input, &[audio_input, cached_input])?,
         audio_input,
