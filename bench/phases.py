@@ -8,6 +8,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -40,7 +41,10 @@ def wrk(field, target, seconds, connections):
 
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     broken = re.search(r"Socket errors: (.*)", out)
-    return {"calls": int(re.search(r"(\d+) requests in", out).group(1)),
+    calls = re.search(r"(\d+) requests in", out)
+    if not calls or calls.group(1) == "0":
+        raise SystemExit(f"no call to {target.name} was answered: {out}")
+    return {"calls": int(calls.group(1)),
             "per_second": float(re.search(r"Requests/sec:\s+([\d.]+)", out).group(1)),
             "p50": quantile("50"), "p99": quantile("99"), "failed": int(bad.group(1)) if bad else (1 if broken else 0)}
 
@@ -54,6 +58,8 @@ def load(field, target, seconds, connections, rate=None, stream=False, prompt=90
     if not ran.stdout:
         raise SystemExit(f"the load on {target.name} failed: {ran.stderr}")
     told = json.loads(ran.stdout)
+    if not told["calls"]:
+        raise SystemExit(f"no call to {target.name} was answered: {told['faults']}")
     row = {name: told[name] for name in ("calls", "failed", "faults", "per_second")}
     for prefix, times in (("", "latency_ms"), ("first_", "first_ms"), ("gap_", "gap_ms"), ("late_", "late_ms")):
         row.update({f"{prefix}{name}": value for name, value in told[times].items()})
@@ -66,11 +72,12 @@ def interleaved(field, options, run, targets=None):
     rows = {target.name: [] for target in targets}
     for number in range(options.rounds + 1):
         for target in targets:
-            before = target.cpu()
+            before, threads = target.cpu(), target.threads()
             row = run(target, options.seconds if number else min(2, options.seconds))
-            time.sleep(0.5)
-            spent = [now - then for now, then in zip(target.cpu(), before)]
-            row["cpu_us"], row["server_us"] = (nanos / max(1, row["calls"]) / 1_000 for nanos in spent)
+            target.at_rest()
+            a_call = lambda nanos: nanos / max(1, row["calls"]) / 1_000  # noqa: E731,B023
+            row["cpu_us"], row["server_us"] = (a_call(now - then) for now, then in zip(target.cpu(), before))
+            row["threads_us"] = {name: a_call(now - threads.get(name, 0)) for name, now in target.threads().items()}
             row["memory_mib"] = target.memory()
             if number:
                 rows[target.name].append(row)
@@ -94,7 +101,7 @@ def table(rows, columns):
     heads = ["target"]
     for head, _, _, compared in columns:
         heads += [head] + ({"×": ["× nginx"], "+": ["added"]}.get(compared, []))
-    print("| " + " | ".join(heads + ["failed"]) + " |\n|" + " --- |" * (len(heads) + 1))
+    say("| " + " | ".join(heads + ["failed"]) + " |\n|" + " --- |" * (len(heads) + 1))
     for target, found in rows.items():
         cells = [target]
         for _, name, form, compared in columns:
@@ -107,7 +114,26 @@ def table(rows, columns):
             elif compared == "+":
                 direct = median(rows.get("direct", []), name)
                 cells.append(f"{value - direct:+.2f}" if direct == direct else "–")
-        print("| " + " | ".join(cells + [str(sum(row["failed"] for row in found))]) + " |", flush=True)
+        say("| " + " | ".join(cells + [str(sum(row["failed"] for row in found))]) + " |")
+
+
+# What the phase that runs has printed: kept beside its figures, so that a result can be shown again.
+said = []
+
+
+def say(text=""):
+    said.append(text)
+    print(text, flush=True)
+
+
+def by_thread(rows):
+    """What a call costs on each kind of thread: the runtime's does the calls, the journal and the metrics, SQLite's the ledger."""
+    names = sorted({name for found in rows.values() for row in found for name in row["threads_us"]})
+    say("\n| target | " + " | ".join(f"{name} µs a call" for name in names) + " |\n|" + " --- |" * (len(names) + 1))
+    for target, found in rows.items():
+        cells = [statistics.median(row["threads_us"].get(name, 0.0) for row in found) for name in names]
+        if any(cells):
+            say(f"| {target} | " + " | ".join(f"{cell:.1f}" if cell else "–" for cell in cells) + " |")
 
 
 CPU = [("CPU µs a call", "cpu_us", ".1f", "×"), ("the database server's", "server_us", ".1f", "")]
@@ -120,8 +146,32 @@ def saturated(field, options):
     rows = interleaved(field, options, lambda target, seconds: wrk(field, target, seconds, 64))
     table(rows, [*CPU, ("calls/s", "per_second", ",.0f", "×"), ("p50 ms", "p50", ".2f", ""), ("p99 ms", "p99", ".2f", ""),
                  ("MiB after", "memory_mib", ".0f", "")])
-    print("\nMiB idle: " + ", ".join(f"{name} {memory:.0f}" for name, memory in idle.items() if memory))
+    by_thread(rows)
+    say("\nMiB before: " + ", ".join(f"{name} {memory:.0f}" for name, memory in idle.items() if memory))
     return {"rows": rows, "idle_mib": idle}
+
+
+def resident(field, options):
+    """Memory of a program that was just started, and after so many calls: at their end, and when it has come to rest."""
+    field.provider_takes()
+    found = {}
+    say("| target | calls | MiB idle | of it own | MiB after the calls | of it own | MiB at rest | of it own |\n|" + " --- |" * 8)
+    for name in [name for name, target in field.targets.items() if target.process]:
+        target = field.anew(name)
+        time.sleep(5)
+        row = {"idle": target.parts(), "calls": 0, "failed": 0}
+        while row["calls"] < options.calls:
+            told = wrk(field, target, max(1, min(30, round((options.calls - row["calls"]) / 20_000))), 64)
+            row["calls"], row["failed"] = row["calls"] + told["calls"], row["failed"] + told["failed"]
+            print(f"resident {name}: {row['calls']:,} of {options.calls:,} calls, {target.memory():.0f} MiB", file=sys.stderr, flush=True)
+        row["after"] = target.parts()
+        target.at_rest()
+        time.sleep(5)
+        row["rest"] = target.parts()
+        found[name] = row
+        cells = [f"{row[when][part]:.1f}" for when in ("idle", "after", "rest") for part in ("rss", "anonymous")]
+        say(f"| {name} | {row['calls']:,} | {' | '.join(cells)} |")
+    return found
 
 
 def fixed(field, options):
@@ -157,15 +207,18 @@ def memory(field, options):
     target's own sockets, two a stream."""
     field.provider_takes(chunk_interval_ms=1_000)
     found = {}
-    print("| target | asked for | open | KiB a stream | MiB before | MiB with all open |\n| --- | --- | --- | --- | --- | --- |")
-    for count in (500, 5_000):
-        for target in field.targets.values():
-            if not target.process:
-                continue
+    say("| target | asked for | open | KiB a stream | MiB before | MiB with all open | failed |\n|" + " --- |" * 7)
+    for count in map(int, options.open_streams.split(",")):
+        for name in [name for name, target in field.targets.items() if target.process]:
+            # Anew, because what an earlier load left behind would hide what these take.
+            target = field.anew(name)
+            field.provider_takes()
+            load(field, target, 1, 8, stream=True, tokens=8)
+            field.provider_takes(chunk_interval_ms=1_000)
             row = remembered(field, target, count)
-            found[f"{target.name} {count}"] = row
-            print(f"| {target.name} | {count:,} | {row['open']:,} | {row['kib_a_stream']:.0f} | {row['before_mib']:.0f} | "
-                  f"{row['most_mib']:.0f} |", flush=True)
+            found[f"{name} {count}"] = row
+            say(f"| {name} | {count:,} | {row['open']:,} | {row['kib_a_stream']:.0f} | {row['before_mib']:.0f} | {row['most_mib']:.0f} | {row['failed']} |")
+            print(f"memory {name} {count}: {json.dumps(row['faults'])}", file=sys.stderr, flush=True)
     field.provider_takes()
     return found
 
@@ -193,8 +246,8 @@ def bodies(field, options):
     field.provider_takes()
     found = {}
     for size in (10_000, 100_000, 1_000_000, 10_000_000):
-        print(f"\n{size:,} bytes:\n")
-        rows = interleaved(field, options, lambda target, seconds: load(field, target, seconds, 4, prompt=size))
+        say(f"\n{size:,} bytes:\n")
+        rows = interleaved(field, options, lambda target, seconds: load(field, target, seconds, 4, prompt=size))  # noqa: B023
         table(rows, [*CPU, ("p50 ms", "p50", ".2f", "+"), ("calls/s", "per_second", ",.1f", "")])
         found[size] = rows
     return found
@@ -205,29 +258,28 @@ def crowd(field, options):
     field.provider_takes()
     folders = {count: pathlib.Path(field.folder, f"crowd-{count}") for count in map(int, options.crowds.split(","))}
     for count, folder in folders.items():
-        end(field.tollgate("crowd", data=folder))
+        print(f"crowd: making {count:,} integrations and keys", file=sys.stderr, flush=True)
+        field.end(field.tollgate("crowd", data=folder))
         fill(folder, count)
     rows = {}
     for number in range(options.rounds + 1):
         for count, folder in folders.items():
+            began = time.monotonic()
             target = field.tollgate("crowd", data=folder)
+            began = time.monotonic() - began
             wrk(field, target, 1, 64)
             before = target.cpu()
             row = wrk(field, target, options.seconds, 64)
-            time.sleep(0.5)
+            target.at_rest()
             row["cpu_us"] = (target.cpu()[0] - before[0]) / max(1, row["calls"]) / 1_000
-            row["memory_mib"] = target.memory()
-            end(target)
+            row["memory_mib"], row["start_s"] = target.memory(), began
+            field.end(target)
             if number:
                 rows.setdefault(f"{count:,} known", []).append(row)
             print(f"round {number} {count:,} known {json.dumps(row)}", file=sys.stderr, flush=True)
-    table(rows, [("CPU µs a call", "cpu_us", ".1f", ""), ("calls/s", "per_second", ",.0f", ""), ("MiB", "memory_mib", ".0f", "")])
+    table(rows, [("CPU µs a call", "cpu_us", ".1f", ""), ("calls/s", "per_second", ",.0f", ""), ("MiB", "memory_mib", ".0f", ""),
+                 ("s until ready", "start_s", ".2f", "")])
     return rows
-
-
-def end(target):
-    target.process.terminate()
-    target.process.wait(60)
 
 
 def fill(data, count):
@@ -258,26 +310,83 @@ def fill(data, count):
 
 
 def ledger(field, options):
-    """Writing and reading beside a ledger that is large already; on both engines."""
-    return write_path(["--engines", "sqlite,postgres", "--writers", "1", "--rounds", "1", "--fill", str(options.rows), "--reads", "200"])
+    """Writing and reading beside an empty ledger and beside a large one, on both engines: what admission waits for now and
+    then (a draw), and the summaries of a day."""
+    found = {}
+    for size in (0, options.rows):
+        print(f"ledger: {size:,} rows first, on both engines", file=sys.stderr, flush=True)
+        found[size] = write_path(["--engines", options.engines, "--writers", "1", "--rounds", str(min(3, options.rounds) if not size else 1),
+                                  "--fill", str(size), "--reads", "400"])
+    reads = {size: {(row["engine"], row["read"]): row["median_ms"] for row in told["reads"]} for size, told in found.items()}
+    empty, large = reads[0], reads[options.rows]
+    say(f"| engine | read | beside nothing, ms | beside {options.rows:,} rows, ms | × |\n| --- | --- | --- | --- | --- |")
+    for place, before in empty.items():
+        say(f"| {place[0]} | {place[1]} | {before:.3f} | {large[place]:.3f} | {large[place] / before:.2f} |" if before else "")
+    return {"rows": options.rows, "reads": [{"engine": engine, "read": read, "empty_ms": before, "large_ms": large[engine, read]}
+                                            for (engine, read), before in empty.items()], "empty": found[0], "large": found[options.rows]}
 
 
 def writes(field, options):
     """Rows a second that the ledger takes; on both engines."""
-    return write_path(["--rounds", str(options.rounds)])
+    told = write_path(["--rounds", str(options.rounds), "--engines", options.engines, "--writers", "1,2"])
+    return told
 
 
 def write_path(arguments):
-    ran = subprocess.run([ROOT / "bench" / "write_path.py", *arguments], stdout=subprocess.PIPE, text=True, check=True)
-    print(ran.stdout)
-    return ran.stdout
+    with tempfile.NamedTemporaryFile(suffix=".json") as kept:
+        ran = subprocess.run([ROOT / "bench" / "write_path.py", *arguments, "--json", kept.name], stdout=subprocess.PIPE, text=True)
+        if ran.returncode:
+            raise SystemExit(f"bench/write_path.py {' '.join(arguments)} ended with {ran.returncode}")
+        say(ran.stdout)
+        return json.load(kept)
 
 
 def instructions(field, options):
     """Instructions and allocations of a call: the same that gates a merge, which builds the program with its symbols."""
-    ran = subprocess.run([ROOT / "bench" / "instructions.py"], stdout=subprocess.PIPE, text=True)
-    print(ran.stdout)
-    return ran.stdout
+    ran = subprocess.run([ROOT / "bench" / "instructions.py", "--features"], stdout=subprocess.PIPE, text=True)
+    say(ran.stdout)
+    if ran.returncode > 1 or not ran.stdout:
+        raise SystemExit("bench/instructions.py failed")
+    return {"held": ran.returncode == 0}
+
+
+def features(field, options):
+    """What a call costs without some of what it is made of. The difference to all of it is what that costs."""
+    field.provider_takes()
+    kinds = {"everything": {}, "no limits set": {"limits": {"budget_limit_cents": 0, "token_limit_month": 0, "rate_limit_rpm": 0}},
+             "journal never synced": {"settings": {"TOLLGATE__APP__JOURNAL_SYNC": "never"}},
+             "journal synced before each call": {"settings": {"TOLLGATE__APP__JOURNAL_SYNC": "always"}},
+             "rows in transactions of 100": {"settings": {"TOLLGATE__APP__LEDGER_BATCH_ROWS": "100", "TOLLGATE__APP__LEDGER_GATHER_MS": "1"}}}
+    rows = {}
+    for number in range(options.rounds + 1):
+        for kind, changed in kinds.items():
+            target = field.tollgate("crowd", data=pathlib.Path(field.folder, f"feature-{number}-{len(kind)}"), **changed)
+            wrk(field, target, 1, 64)
+            target.at_rest()
+            before, threads = target.cpu(), target.threads()
+            row = wrk(field, target, options.seconds, 64)
+            target.at_rest()
+            a_call = lambda nanos: nanos / max(1, row["calls"]) / 1_000  # noqa: E731,B023
+            row["cpu_us"] = a_call(target.cpu()[0] - before[0])
+            row["threads_us"] = {name: a_call(now - threads.get(name, 0)) for name, now in target.threads().items()}
+            field.end(target)
+            if number:
+                rows.setdefault(kind, []).append(row)
+            print(f"round {number} {kind} {row['cpu_us']:.1f} µs", file=sys.stderr, flush=True)
+    table(rows, [("CPU µs a call", "cpu_us", ".1f", ""), ("calls/s", "per_second", ",.0f", ""), ("p99 ms", "p99", ".2f", "")])
+    by_thread(rows)
+    return rows
+
+
+def soak(field, options):
+    """An hour at a fixed rate (`--minutes`): memory, files, books."""
+    kept = pathlib.Path(field.folder, "soak.json")
+    ran = subprocess.run([ROOT / "bench" / "soak.py", "--tollgate", options.tollgate, "--minutes", str(options.minutes), "--json", kept],
+                         stdout=subprocess.PIPE, text=True)
+    say(ran.stdout)
+    if not kept.exists():
+        raise SystemExit("bench/soak.py did not come to its end")
+    return json.loads(kept.read_text())
 
 
 def telemetry(field, options):
@@ -314,14 +423,13 @@ def telemetry(field, options):
 
 def verified(target):
     """The rows of a target's ledger, once the writer has caught up and the books were verified."""
-    for _ in range(120):
-        status = request(f"{target.told['admin_url']}/api/v1/ledger/status", target.told["operator_key"])
-        if not status.get("lag_rows", 0):
-            break
-        time.sleep(0.5)
-    found = request(f"{target.told['admin_url']}/api/v1/ledger/verify", target.told["operator_key"])
+    target.at_rest()
+    found = request(f"{target.told['admin_url']}/api/v1/ledger/verify", target.told["operator_key"], patience=600)
     return {"exact": found["exact"], "rows": found["rows"]}
 
 
-PHASES = {"sat": saturated, "fixed": fixed, "streams": streams, "single": single, "memory": memory, "bodies": bodies, "crowd": crowd,
-          "ledger": ledger, "writes": writes, "telemetry": telemetry, "instructions": instructions}
+# In the order in which they run; about how many minutes each takes with five rounds of four seconds.
+PHASES = {"sat": saturated, "resident": resident, "fixed": fixed, "streams": streams, "single": single, "memory": memory, "bodies": bodies,
+          "telemetry": telemetry, "crowd": crowd, "features": features, "writes": writes, "ledger": ledger, "instructions": instructions, "soak": soak}
+MINUTES = {"sat": 3, "resident": 5, "fixed": 3, "streams": 3, "single": 3, "memory": 4, "bodies": 9, "telemetry": 2, "crowd": 4, "features": 5,
+           "writes": 6, "ledger": 20, "instructions": 6, "soak": 65}

@@ -23,8 +23,8 @@ const RATE: u32 = 500;
 /// leaves this machine.
 ///
 /// With `--url` it sets up nothing and loads what is there: as fast as it answers, or at `--rate`. The access key comes
-/// from the environment variable `TOLLGATE_KEY`, or from standard input with `--key -`. These are real calls: they cost
-/// what such calls cost.
+/// from the environment variable `TOLLGATE_KEY`, or from standard input with `--key -`; of several with spaces between them
+/// each calls in turn. These are real calls: they cost what such calls cost.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Seconds of each round of each measurement

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,12 +21,14 @@ use crate::output::Failure;
 /// Calls that were let go and found no free connection are sent this long after the last; then they have failed.
 const OVERTIME: Duration = Duration::from_secs(10);
 
-/// Whom to call, and as whom.
+/// Whom to call, and as whom: with several keys, as each in turn.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     address: String,
     path: Uri,
-    headers: HeaderMap,
+    /// One a key.
+    headers: Vec<HeaderMap>,
+    turn: Arc<AtomicUsize>,
 }
 
 /// How the answers are to come.
@@ -55,8 +58,9 @@ pub(super) struct Load {
 }
 
 impl Target {
-    /// A target at `http://host:port`, perhaps with a path before `/v1`, called with a key.
-    pub(super) fn new(url: &str, key: &str) -> Result<Self, Failure> {
+    /// A target at `http://host:port`, perhaps with a path before `/v1`, called with the keys that stand in a text
+    /// between white space.
+    pub(super) fn new(url: &str, keys: &str) -> Result<Self, Failure> {
         let unfit = |why: &str| Failure::usage(format_args!("'{url}' is not a URL to load: {why}"));
         let uri: Uri = url
             .parse()
@@ -67,18 +71,17 @@ impl Target {
         })?;
         let path = format!("{}/v1/chat/completions", uri.path().trim_end_matches('/'));
         let path = PathAndQuery::try_from(path).map_err(|error| unfit(&error.to_string()))?;
-        let mut headers = HeaderMap::new();
-        let mut bearer = HeaderValue::try_from(format!("Bearer {key}"))
-            .map_err(|_unfit| Failure::usage("the access key has characters that no key has"))?;
-        bearer.set_sensitive(true);
         let host = HeaderValue::try_from(authority.as_str()).map_err(Failure::usage)?;
-        headers.insert(HOST, host);
-        headers.insert(AUTHORIZATION, bearer);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = keys.split_whitespace().map(|key| headers(&host, key));
+        let headers = headers.collect::<Result<Vec<_>, _>>()?;
+        if headers.is_empty() {
+            return Err(Failure::usage("the access key is empty"));
+        }
         Ok(Self {
             address: address(authority),
             path: path.into(),
             headers,
+            turn: Arc::default(),
         })
     }
 
@@ -92,9 +95,25 @@ impl Target {
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
-        *request.headers_mut() = self.headers.clone();
+        // Wraps after a long time, which puts one key out of its turn.
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let turn = turn.checked_rem(self.headers.len()).unwrap_or_default();
+        if let Some(headers) = self.headers.get(turn) {
+            request.headers_mut().clone_from(headers);
+        }
         request
     }
+}
+
+fn headers(host: &HeaderValue, key: &str) -> Result<HeaderMap, Failure> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {key}"))
+        .map_err(|_unfit| Failure::usage("the access key has characters that no key has"))?;
+    bearer.set_sensitive(true);
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, host.clone());
+    headers.insert(AUTHORIZATION, bearer);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(headers)
 }
 
 fn address(authority: &Authority) -> String {
@@ -163,5 +182,15 @@ mod tests {
         for unfit in ["https://gate", "gate:80", "http://", "http://a b"] {
             assert!(Target::new(unfit, "k").is_err(), "{unfit}");
         }
+    }
+
+    #[test]
+    fn several_keys_call_in_turn() {
+        let target = Target::new("http://gate", "one two\n").unwrap();
+        let said: Vec<_> = (0..3)
+            .map(|_| target.request(Bytes::new()).headers()["authorization"].clone())
+            .collect();
+        assert_eq!(said, ["Bearer one", "Bearer two", "Bearer one"]);
+        assert!(Target::new("http://gate", " ").is_err());
     }
 }
