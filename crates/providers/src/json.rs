@@ -2,26 +2,30 @@
 //!
 //! Nothing here fails: where the text is not what was expected, a step answers "not there".
 
+mod skim;
+
 use std::ops::Range;
 
 use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+pub(crate) use skim::{Members, object, read};
+
 /// The raw text of a member, also of one that is `null`; nothing when it is absent.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Raw<'a>(pub(crate) Option<&'a RawValue>);
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Raw<'a>(Option<&'a str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        <&RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw)))
+        <&RawValue>::deserialize(deserializer).map(|raw| Self(Some(raw.get())))
     }
 }
 
 impl<'a> Raw<'a> {
     /// The text of the value, unless absent.
-    pub(crate) fn text(self) -> Option<&'a str> {
-        self.0.map(RawValue::get)
+    pub(crate) const fn text(self) -> Option<&'a str> {
+        self.0
     }
 
     /// The text of the value, unless absent or `null`.
@@ -41,17 +45,28 @@ impl<'a> Raw<'a> {
 }
 
 /// The members of an object; none when it is none, or has one of them twice.
-pub(crate) fn members_of<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+pub(crate) fn members_of<'a, T: Members<'a>>(data: &'a [u8]) -> Option<T> {
+    read(object_of(data)?).ok()
+}
+
+/// An object with more in it than raw members; none when it is none.
+pub(crate) fn parsed<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+    serde_json::from_str(object_of(data)?).ok()
+}
+
+/// The text of what begins like an object.
+fn object_of(data: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(data).ok()?;
-    if text.trim_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
+    text.trim_start().starts_with('{').then_some(text)
 }
 
 /// Where `part` stands in the text that it was borrowed from; none when it was not.
 pub(crate) fn span_of(part: &str, whole: &str) -> Option<Range<usize>> {
+    span_of_bytes(part.as_bytes(), whole.as_bytes())
+}
+
+/// Where `part` stands in the bytes that it was borrowed from; none when it was not.
+pub(crate) fn span_of_bytes(part: &[u8], whole: &[u8]) -> Option<Range<usize>> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
     let end = start.checked_add(part.len())?;
     (whole.get(start..end)? == part).then_some(start..end)

@@ -8,6 +8,7 @@ mod anthropic;
 mod batch;
 mod bedrock;
 mod counting;
+mod echo;
 mod kept;
 mod located;
 mod media;
@@ -119,9 +120,20 @@ impl Reader {
         }
     }
 
-    fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) -> Fate {
+    fn see(&mut self, bytes: &[u8], observed: &mut Observed, bounds: Bounds) -> Fate {
+        let echo = match self {
+            Self::OpenAi(reader) => reader.echo.tokens(bytes),
+            // A piece of Anthropic's is a token at least.
+            Self::Anthropic(reader) => reader.echo.tokens(bytes).map(|tokens| tokens.max(1)),
+            Self::Responses(_) | Self::Media(_) | Self::Bedrock(_) => None,
+        };
+        if let Some(tokens) = echo {
+            observed.count(tokens);
+            return Fate::Pass;
+        }
+        let event = &Event::parse(bytes);
         match self {
-            Self::OpenAi(reader) => reader.see(event, observed, bounds),
+            Self::OpenAi(reader) => reader.see(bytes, event, observed, bounds),
             Self::Responses(reader) => {
                 reader.see(event, observed, bounds);
                 Fate::Pass
@@ -131,7 +143,7 @@ impl Reader {
                 Fate::Pass
             }
             Self::Anthropic(reader) => {
-                reader.see(event, observed, bounds);
+                reader.see(bytes, event, observed, bounds);
                 Fate::Pass
             }
             // Its streams are frames.
@@ -327,7 +339,7 @@ impl Meter {
 fn see(found: &Found<'_>, reader: &mut Reader, observed: &mut Observed, bounds: Bounds) -> Fate {
     match found {
         Found::Tail => Fate::Pass,
-        Found::Event(bytes) => reader.see(&Event::parse(bytes), observed, bounds),
+        Found::Event(bytes) => reader.see(bytes, observed, bounds),
         Found::TooLarge(length) => {
             // Not read, but not free either.
             observed.count(u64::try_from(*length).unwrap_or(u64::MAX));

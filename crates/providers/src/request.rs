@@ -13,10 +13,9 @@ mod speech;
 
 use std::sync::Arc;
 
-use serde::Deserialize;
 use tollgate_core::tokens::TOKENS_MAX;
 
-use crate::json::{Raw, skip_space};
+use crate::json::{self, Raw, object, skip_space};
 use crate::operation::Operation;
 use form::FormFacts;
 use parts::Parts;
@@ -115,34 +114,33 @@ pub struct RequestFacts {
     form: Option<FormFacts>,
 }
 
-/// The members that matter. Duplicates are an error of the deserializer.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Members<'a> {
-    #[serde(borrow)]
-    model: Raw<'a>,
-    stream: Raw<'a>,
-    stream_options: Raw<'a>,
-    max_tokens: Raw<'a>,
-    max_completion_tokens: Raw<'a>,
-    max_output_tokens: Raw<'a>,
-    background: Raw<'a>,
-    previous_response_id: Raw<'a>,
-    conversation: Raw<'a>,
-    input: Raw<'a>,
-    instructions: Raw<'a>,
-    n: Raw<'a>,
-    best_of: Raw<'a>,
-    prompt: Raw<'a>,
-    tools: Raw<'a>,
-    functions: Raw<'a>,
-    audio: Raw<'a>,
-    prediction: Raw<'a>,
-    web_search_options: Raw<'a>,
-    mcp_servers: Raw<'a>,
-    service_tier: Raw<'a>,
-    speed: Raw<'a>,
-    inference_geo: Raw<'a>,
+object! {
+    /// The members that matter. Duplicates are an error of the deserializer.
+    Members {
+        model,
+        stream,
+        stream_options,
+        max_tokens,
+        max_completion_tokens,
+        max_output_tokens,
+        background,
+        previous_response_id,
+        conversation,
+        input,
+        instructions,
+        n,
+        best_of,
+        prompt,
+        tools,
+        functions,
+        audio,
+        prediction,
+        web_search_options,
+        mcp_servers,
+        service_tier,
+        speed,
+        inference_geo,
+    }
 }
 
 impl RequestFacts {
@@ -247,11 +245,11 @@ fn malformed(reason: &str) -> RequestError {
 }
 
 /// Reads the members of an object; a struct alone would also read an array.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, RequestError> {
+fn object<'a, T: json::Members<'a>>(text: &'a str) -> Result<T, RequestError> {
     if !skip_space(text.as_bytes()).starts_with(b"{") {
         return Err(malformed("it does not begin with `{`"));
     }
-    serde_json::from_str(text).map_err(|error| {
+    json::read(text).map_err(|error| {
         let reason = error.to_string();
         // The deserializer has no kind of its own for this, only these words (guarded by a test).
         let name = reason

@@ -6,15 +6,15 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 use tollgate_core::price::fees::ToolUses;
 
 use super::Observed;
 use super::counting::{tokens_named, value_tokens};
+use super::echo::Echo;
 use super::observed::model_name;
 use super::usage::{AnthropicCounts, InvalidUsage, Reported};
-use crate::json::{Raw, members_of};
+use crate::json::{Raw, members_of, object};
 use crate::request::Bounds;
 use crate::sse::Event;
 
@@ -36,37 +36,43 @@ pub(super) struct Reader {
     counts: AnthropicCounts,
     /// A count that could not be read, so that those that follow do not hide it.
     invalid: Option<InvalidUsage>,
+    pub(super) echo: Echo,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Told<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    message: Raw<'a>,
-    delta: Raw<'a>,
-    usage: Raw<'a>,
-    error: Raw<'a>,
+object! {
+    Told {
+        r#type as "type",
+        message,
+        delta,
+        usage,
+        error,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Message<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    model: Raw<'a>,
-    usage: Raw<'a>,
-    stop_reason: Raw<'a>,
-    content: Raw<'a>,
-    error: Raw<'a>,
+object! {
+    Message {
+        r#type as "type",
+        model,
+        usage,
+        stop_reason,
+        content,
+        error,
+    }
 }
 
 impl Reader {
-    /// Reads one event of a stream.
-    pub(super) fn see(&mut self, event: &Event<'_>, observed: &mut Observed, bounds: Bounds) {
+    /// Reads one event of a stream, of these bytes.
+    pub(super) fn see(
+        &mut self,
+        bytes: &[u8],
+        event: &Event<'_>,
+        observed: &mut Observed,
+        bounds: Bounds,
+    ) {
         match event.name {
             Some(b"content_block_delta") => {
                 observed.count(tokens_named(&event.data, &NEEDLES.delta).max(1));
+                self.echo.keep(bytes, &event.data, &NEEDLES.delta);
             }
             Some(b"content_block_start") => count_block(&event.data, observed),
             Some(b"content_block_stop" | b"ping") => {}

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use memchr::memchr;
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 use tollgate_core::price::fees::ToolUses;
 use tollgate_core::tokens::TokenClass;
@@ -13,7 +12,7 @@ use super::anthropic;
 use super::kept::Kept;
 use super::observed::model_name;
 use super::usage::{self, InvalidUsage, Output, Reported};
-use crate::json::{Raw, members_of};
+use crate::json::{Raw, members_of, object};
 
 /// Calls with more input than this are kept apart: they may be charged at prices for long input.
 const LONG_INPUT_TOKENS: u64 = 32_000;
@@ -61,38 +60,34 @@ pub(super) struct Lines {
     foreign: bool,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Line<'a> {
-    #[serde(borrow)]
-    custom_id: Raw<'a>,
-    response: Raw<'a>,
-    error: Raw<'a>,
-    result: Raw<'a>,
+object! {
+    Line {
+        custom_id,
+        response,
+        error,
+        result,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Response<'a> {
-    #[serde(borrow)]
-    body: Raw<'a>,
+object! {
+    Response {
+        body,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Outcome<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    message: Raw<'a>,
+object! {
+    Outcome {
+        r#type as "type",
+        message,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Body<'a> {
-    #[serde(borrow)]
-    model: Raw<'a>,
-    usage: Raw<'a>,
-    output: Raw<'a>,
+object! {
+    Body {
+        model,
+        usage,
+        output,
+    }
 }
 
 /// What one line said.

@@ -16,7 +16,7 @@ use super::counting::{tokens_named, value_tokens};
 use super::usage::{self, BedrockCounts, Output, Reported};
 use super::{Observed, anthropic};
 use crate::eventstream::Frame;
-use crate::json::{Raw, members_of};
+use crate::json::{members_of, object, parsed};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -52,15 +52,13 @@ pub(super) struct Reader {
     anthropic: anthropic::Reader,
 }
 
-/// An answer or an event in Bedrock's own words.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Converse<'a> {
-    #[serde(borrow)]
-    usage: Raw<'a>,
-    output: Raw<'a>,
-    #[serde(rename = "stopReason")]
-    stop_reason: Raw<'a>,
+object! {
+    /// An answer or an event in Bedrock's own words.
+    Converse {
+        usage,
+        output,
+        stop_reason as "stopReason",
+    }
 }
 
 /// A piece of a maker's stream, in Bedrock's envelope.
@@ -70,25 +68,19 @@ struct Envelope<'a> {
     bytes: &'a str,
 }
 
-/// A maker's own answer or event: what is looked at of it.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Told<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    usage: Raw<'a>,
-    embedding: Raw<'a>,
-    embeddings: Raw<'a>,
-    #[serde(rename = "embeddingsByType")]
-    embeddings_by_type: Raw<'a>,
-    #[serde(rename = "prompt_token_count")]
-    llama_input: Raw<'a>,
-    #[serde(rename = "generation_token_count")]
-    llama_output: Raw<'a>,
-    #[serde(rename = "inputTextTokenCount")]
-    titan_input: Raw<'a>,
-    #[serde(rename = "amazon-bedrock-invocationMetrics")]
-    metrics: Raw<'a>,
+object! {
+    /// A maker's own answer or event: what is looked at of it.
+    Told {
+        r#type as "type",
+        usage,
+        embedding,
+        embeddings,
+        embeddings_by_type as "embeddingsByType",
+        llama_input as "prompt_token_count",
+        llama_output as "generation_token_count",
+        titan_input as "inputTextTokenCount",
+        metrics as "amazon-bedrock-invocationMetrics",
+    }
 }
 
 impl Reader {
@@ -189,8 +181,7 @@ impl Reader {
 
     /// Reads one piece of a maker's own stream.
     fn chunk(&mut self, payload: &[u8], observed: &mut Observed, bounds: Bounds) {
-        let bytes =
-            members_of::<Envelope<'_>>(payload).and_then(|it| STANDARD.decode(it.bytes).ok());
+        let bytes = parsed::<Envelope<'_>>(payload).and_then(|it| STANDARD.decode(it.bytes).ok());
         let Some(bytes) = bytes else {
             observed.count(u64::try_from(payload.len()).unwrap_or(u64::MAX));
             return;
@@ -203,7 +194,7 @@ impl Reader {
         let has_type = told.r#type.present().is_some();
         if has_type {
             self.anthropic
-                .see(&Event { name: None, data }, observed, bounds);
+                .see(&bytes, &Event { name: None, data }, observed, bounds);
         }
         if NEEDLES.metrics.find(&bytes).is_none() {
             if !has_type {

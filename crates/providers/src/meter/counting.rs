@@ -39,11 +39,20 @@ pub(super) fn tokens_named(text: &[u8], finder: &Finder<'static>) -> u64 {
 /// The tokens of all texts in the value that `text` begins with, without those that are not
 /// output. Reads no further than the value's end.
 pub(super) fn value_tokens(text: &[u8]) -> u64 {
+    let mut tokens = 0_u64;
+    each_text(text, |text| {
+        tokens = tokens.saturating_add(text_tokens(text));
+    });
+    tokens
+}
+
+/// Calls `found` with each text of output in the value that `text` begins with.
+pub(super) fn each_text<'t>(text: &'t [u8], mut found: impl FnMut(&'t [u8])) {
     let mut rest = text;
     let mut depth: Depth = 0;
-    let mut tokens = 0_u64;
     let mut ignored = false;
-    while let Some(at) = rest.iter().position(|byte| b"\"{}[],".contains(byte)) {
+    let is_mark = |byte: &u8| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']' | b',');
+    while let Some(at) = rest.iter().position(is_mark) {
         let mark = rest.get(at).copied().unwrap_or_default();
         rest = rest.get(at.saturating_add(1)..).unwrap_or_default();
         match mark {
@@ -55,7 +64,7 @@ pub(super) fn value_tokens(text: &[u8]) -> u64 {
                     continue;
                 }
                 if !ignored {
-                    tokens = tokens.saturating_add(text_tokens(string));
+                    found(string);
                 }
                 rest = after;
             }
@@ -70,7 +79,6 @@ pub(super) fn value_tokens(text: &[u8]) -> u64 {
             break;
         }
     }
-    tokens
 }
 
 #[cfg(test)]

@@ -1,10 +1,8 @@
 //! Answers that are images or sound: only their usage is looked at, where they have one.
 
-use serde::Deserialize;
-
 use super::Observed;
 use super::usage;
-use crate::json::{Raw, members_of};
+use crate::json::{members_of, object};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -15,13 +13,12 @@ pub(super) struct Reader {
     operation: Operation,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    usage: Raw<'a>,
-    error: Raw<'a>,
+object! {
+    Answer {
+        r#type as "type",
+        usage,
+        error,
+    }
 }
 
 impl Reader {

@@ -7,13 +7,13 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::counting::{text_tokens, tokens_named, value_tokens};
+use super::echo::Echo;
 use super::usage::{self, Output};
 use super::{Fate, Observed};
-use crate::json::{Raw, members_of, skip_space, values_named};
+use crate::json::{Raw, members_of, object, skip_space, values_named};
 use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::Event;
@@ -45,30 +45,32 @@ pub(super) struct Reader {
     operation: Operation,
     /// How many events may still be parsed to learn the model's name.
     looks: u8,
+    pub(super) echo: Echo,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    model: Raw<'a>,
-    usage: Raw<'a>,
-    error: Raw<'a>,
-    choices: Raw<'a>,
-    service_tier: Raw<'a>,
+object! {
+    Answer {
+        model,
+        usage,
+        error,
+        choices,
+        service_tier,
+    }
 }
 
 impl Reader {
-    pub(super) const fn new(operation: Operation) -> Self {
+    pub(super) fn new(operation: Operation) -> Self {
         Self {
             operation,
             looks: 3,
+            echo: Echo::default(),
         }
     }
 
-    /// Reads one event of a stream.
+    /// Reads one event of a stream, of these bytes.
     pub(super) fn see(
         &mut self,
+        bytes: &[u8],
         event: &Event<'_>,
         observed: &mut Observed,
         bounds: Bounds,
@@ -84,8 +86,8 @@ impl Reader {
             &NEEDLES.delta
         };
         observed.count(tokens_named(data, pieces));
-        observed.finish_seen |=
-            values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
+        let finishes = values_named(data, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
+        observed.finish_seen |= finishes;
         if self.operation.is_about_sound() {
             let kinds = values_named(data, &NEEDLES.kind);
             observed.complete |= kinds.into_iter().any(|kind| kind.starts_with(LAST_EVENT));
@@ -93,6 +95,9 @@ impl Reader {
         let has_usage = values_named(data, &NEEDLES.usage).any(|value| value.starts_with(b"{"));
         let seeks_model = observed.model.is_none() && self.looks > 0;
         if !has_usage && !seeks_model && !event.mentions(&NEEDLES.error) {
+            if !finishes && !self.operation.takes_form() {
+                self.echo.keep(bytes, data, pieces);
+            }
             return Fate::Pass;
         }
         self.looks = self.looks.saturating_sub(1);

@@ -3,13 +3,12 @@
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
-use serde::Deserialize;
 use tollgate_core::price::fees::ToolUses;
 
 use super::Observed;
 use super::counting::{tokens_named, value_tokens};
 use super::usage;
-use crate::json::{Raw, members_of};
+use crate::json::{Raw, members_of, object};
 use crate::request::Bounds;
 use crate::sse::Event;
 
@@ -25,33 +24,30 @@ pub(super) struct Reader {
     begun: bool,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Told<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    response: Raw<'a>,
+object! {
+    Told {
+        r#type as "type",
+        response,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Response<'a> {
-    #[serde(borrow)]
-    id: Raw<'a>,
-    model: Raw<'a>,
-    status: Raw<'a>,
-    usage: Raw<'a>,
-    error: Raw<'a>,
-    output: Raw<'a>,
-    service_tier: Raw<'a>,
+object! {
+    Response {
+        id,
+        model,
+        status,
+        usage,
+        error,
+        output,
+        service_tier,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Item<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    action: Raw<'a>,
+object! {
+    Item {
+        r#type as "type",
+        action,
+    }
 }
 
 impl Reader {

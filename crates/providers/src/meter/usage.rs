@@ -4,12 +4,11 @@ mod bedrock;
 mod sound;
 mod tokens;
 
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 use tollgate_core::price::fees::ToolUses;
 use tollgate_core::tokens::TOKENS_MAX;
 
-use crate::json::Raw;
+use crate::json::{Members, Raw, object, read};
 use crate::request::Bounds;
 
 pub(super) use bedrock::{BedrockCounts, converse, invocation};
@@ -79,35 +78,31 @@ fn without(total: u64, parts: &[u64]) -> Reported<u64> {
 }
 
 /// Reads an object's members; nothing when it is absent, `null` or not an object.
-fn members<'a, T: Deserialize<'a>>(raw: Raw<'a>) -> Reported<Option<T>> {
+fn members<'a, T: Members<'a>>(raw: Raw<'a>) -> Reported<Option<T>> {
     let Some(text) = raw.object() else {
         return Ok(None);
     };
-    serde_json::from_str(text)
-        .map(Some)
-        .or(Err(InvalidUsage::NotACount))
+    read(text).map(Some).or(Err(InvalidUsage::NotACount))
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct OpenAiUsage<'a> {
-    #[serde(borrow)]
-    prompt_tokens: Raw<'a>,
-    completion_tokens: Raw<'a>,
-    total_tokens: Raw<'a>,
-    prompt_tokens_details: Raw<'a>,
-    completion_tokens_details: Raw<'a>,
+object! {
+    OpenAiUsage {
+        prompt_tokens,
+        completion_tokens,
+        total_tokens,
+        prompt_tokens_details,
+        completion_tokens_details,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
-struct OpenAiDetails<'a> {
-    #[serde(borrow)]
-    cached_tokens: Raw<'a>,
-    cache_write_tokens: Raw<'a>,
-    audio_tokens: Raw<'a>,
-    reasoning_tokens: Raw<'a>,
+object! {
+    #[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
+    OpenAiDetails {
+        cached_tokens,
+        cache_write_tokens,
+        audio_tokens,
+        reasoning_tokens,
+    }
 }
 
 /// Whether an answer has output that can be counted.
@@ -165,31 +160,28 @@ pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage
     }))
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AnthropicUsage<'a> {
-    #[serde(borrow)]
-    input_tokens: Raw<'a>,
-    output_tokens: Raw<'a>,
-    cache_read_input_tokens: Raw<'a>,
-    cache_creation_input_tokens: Raw<'a>,
-    cache_creation: Raw<'a>,
-    server_tool_use: Raw<'a>,
+object! {
+    AnthropicUsage {
+        input_tokens,
+        output_tokens,
+        cache_read_input_tokens,
+        cache_creation_input_tokens,
+        cache_creation,
+        server_tool_use,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AnthropicTools<'a> {
-    #[serde(borrow)]
-    web_search_requests: Raw<'a>,
+object! {
+    AnthropicTools {
+        web_search_requests,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AnthropicCreation<'a> {
-    #[serde(borrow)]
-    ephemeral_5m_input_tokens: Raw<'a>,
-    ephemeral_1h_input_tokens: Raw<'a>,
+object! {
+    AnthropicCreation {
+        ephemeral_5m_input_tokens,
+        ephemeral_1h_input_tokens,
+    }
 }
 
 /// Anthropic's usage as its events tell it: later numbers replace earlier ones, and what an event

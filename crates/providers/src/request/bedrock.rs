@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 
 use http::HeaderMap;
 use memchr::memmem::Finder;
-use serde::Deserialize;
 use tollgate_core::tokens::TOKENS_MAX;
 
 use super::parts::{Parts, Tools};
@@ -14,47 +13,41 @@ use crate::edit::Nested;
 use crate::json::{Raw, values_named};
 use crate::operation::Operation;
 
-/// The members that matter beside those that all requests have.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct Members<'a> {
-    #[serde(borrow)]
-    inference_config: Raw<'a>,
-    additional_model_request_fields: Raw<'a>,
-    text_generation_config: Raw<'a>,
-    #[serde(rename = "max_gen_len")]
-    max_gen_len: Raw<'a>,
-    #[serde(rename = "max_tokens_to_sample")]
-    max_tokens_to_sample: Raw<'a>,
-    max_tokens: Raw<'a>,
-    tool_config: Raw<'a>,
-    guardrail_config: Raw<'a>,
-    service_tier: Raw<'a>,
-    performance_config: Raw<'a>,
+object! {
+    /// The members that matter beside those that all requests have.
+    Members {
+        inference_config as "inferenceConfig",
+        additional_model_request_fields as "additionalModelRequestFields",
+        text_generation_config as "textGenerationConfig",
+        max_gen_len,
+        max_tokens_to_sample,
+        max_tokens as "maxTokens",
+        tool_config as "toolConfig",
+        guardrail_config as "guardrailConfig",
+        service_tier as "serviceTier",
+        performance_config as "performanceConfig",
+    }
 }
 
-/// Every name of an output maximum that is known inside an object of settings.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Maxima<'a> {
-    #[serde(borrow, rename = "maxTokens")]
-    usual: Raw<'a>,
-    max_tokens: Raw<'a>,
-    max_new_tokens: Raw<'a>,
-    max_completion_tokens: Raw<'a>,
-    max_gen_len: Raw<'a>,
-    max_tokens_to_sample: Raw<'a>,
-    #[serde(rename = "maxTokenCount")]
-    max_token_count: Raw<'a>,
+object! {
+    /// Every name of an output maximum that is known inside an object of settings.
+    Maxima {
+        usual as "maxTokens",
+        max_tokens,
+        max_new_tokens,
+        max_completion_tokens,
+        max_gen_len,
+        max_tokens_to_sample,
+        max_token_count as "maxTokenCount",
+    }
 }
 
-/// The member that says which of several kinds is wanted.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Kind<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    latency: Raw<'a>,
+object! {
+    /// The member that says which of several kinds is wanted.
+    Kind {
+        r#type as "type",
+        latency,
+    }
 }
 
 /// What was found.

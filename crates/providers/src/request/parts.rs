@@ -6,13 +6,14 @@
 
 use std::sync::LazyLock;
 
+use memchr::memchr;
 use memchr::memmem::Finder;
 use serde::Deserializer;
 use serde::de::{SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Members, RequestError};
-use crate::json::{skip_space_back, value_after, values_named};
+use crate::json::{split_string, value_after, values_named};
 use crate::operation::Operation;
 
 /// Who runs the tools that a request offers.
@@ -54,41 +55,31 @@ pub(super) struct Parts {
 }
 
 struct Needles {
-    image: Finder<'static>,
+    kind: Finder<'static>,
     url: Finder<'static>,
-    input: Finder<'static>,
-    file: Finder<'static>,
-    document: Finder<'static>,
-    upload: Finder<'static>,
     audio: Finder<'static>,
     cache_control: Finder<'static>,
     escape: Finder<'static>,
-    /// How the types of tools begin that a provider runs itself.
-    provider_tools: [Finder<'static>; 7],
-    reference: Finder<'static>,
 }
 
 static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
-    image: Finder::new(b"\"image\""),
+    kind: Finder::new(b"\"type\""),
     url: Finder::new(b"_url\""),
-    input: Finder::new(b"\"input_"),
-    file: Finder::new(b"\"file\""),
-    document: Finder::new(b"\"document\""),
-    upload: Finder::new(b"\"container_upload\""),
     audio: Finder::new(b"\"audio\""),
     cache_control: Finder::new(b"\"cache_control\""),
     escape: Finder::new(b"\\u00"),
-    provider_tools: [
-        Finder::new(b"\"web_"),
-        Finder::new(b"\"code_execution"),
-        Finder::new(b"\"mcp"),
-        Finder::new(b"\"file_search"),
-        Finder::new(b"\"code_interpreter\""),
-        Finder::new(b"\"image_generation\""),
-        Finder::new(b"\"shell\""),
-    ],
-    reference: Finder::new(b"\"item_reference\""),
 });
+
+/// How the types of tools begin that a provider runs itself.
+const PROVIDER_TOOLS: [&[u8]; 7] = [
+    b"web_",
+    b"code_execution",
+    b"mcp",
+    b"file_search",
+    b"code_interpreter\"",
+    b"image_generation\"",
+    b"shell\"",
+];
 
 impl Parts {
     pub(super) fn scan(operation: Operation, members: &Members<'_>, body: &[u8]) -> Self {
@@ -110,7 +101,7 @@ impl Parts {
             audio: members.audio.present().is_some()
                 || values_named(body, &NEEDLES.audio).any(|value| value.starts_with(b"{")),
             prediction: members.prediction.present().is_some(),
-            stored: is_response && (is_continued(members) || has_type(body, &NEEDLES.reference)),
+            stored: is_response && is_continued(members),
             // A prompt that the provider keeps may bring tools of its own.
             tools: if is_response && prompt.is_some() {
                 Tools::Provider
@@ -119,9 +110,8 @@ impl Parts {
             },
             ..Self::default()
         };
-        parts.count_types(body);
+        parts.count_types(operation, body);
         parts.count_urls(body);
-        parts.count_inputs(body);
         if hides_a_name(body) {
             parts.files = parts.files.saturating_add(1);
             parts.cache_control = true;
@@ -132,16 +122,18 @@ impl Parts {
     }
 
     /// Parts that say what they are: `"type": "image"`.
-    fn count_types(&mut self, body: &[u8]) {
-        let count = |finder: &Finder<'_>| {
-            let typed = finder
-                .find_iter(body)
-                .filter(|at| is_a_type(body.get(..*at)));
-            u64::try_from(typed.count()).unwrap_or(u64::MAX)
-        };
-        self.images = count(&NEEDLES.image);
-        for finder in [&NEEDLES.file, &NEEDLES.document, &NEEDLES.upload] {
-            self.files = self.files.saturating_add(count(finder));
+    fn count_types(&mut self, operation: Operation, body: &[u8]) {
+        for kind in types(body) {
+            let (kind, _) = split_string(kind);
+            match kind {
+                b"image" | b"input_image" => self.images = self.images.saturating_add(1),
+                b"file" | b"document" | b"container_upload" | b"input_file" => {
+                    self.files = self.files.saturating_add(1);
+                }
+                b"input_audio" => self.audio = true,
+                b"item_reference" => self.stored |= operation == Operation::CreateResponse,
+                _ => {}
+            }
         }
     }
 
@@ -163,37 +155,18 @@ impl Parts {
             }
         }
     }
-
-    /// Names of parts that begin with `input_`, as a type: `"type": "input_audio"`.
-    fn count_inputs(&mut self, body: &[u8]) {
-        for at in NEEDLES
-            .input
-            .find_iter(body)
-            .filter(|at| is_a_type(body.get(..*at)))
-        {
-            let name = body.get(at.saturating_add(NEEDLES.input.needle().len())..);
-            match name.unwrap_or_default() {
-                [b'a', b'u', b'd', b'i', b'o', b'"', ..] => self.audio = true,
-                [b'i', b'm', b'a', b'g', b'e', b'"', ..] => {
-                    self.images = self.images.saturating_add(1);
-                }
-                [b'f', b'i', b'l', b'e', b'"', ..] => self.files = self.files.saturating_add(1),
-                _ => {}
-            }
-        }
-    }
 }
 
-/// Whether what stands `before` a string makes it the value of a member called `type`.
-fn is_a_type(before: Option<&[u8]>) -> bool {
-    let name = before
-        .map(skip_space_back)
-        .and_then(|it| it.strip_suffix(b":"));
-    name.is_some_and(|it| skip_space_back(it).ends_with(b"\"type\""))
+/// The strings that are the value of a member called `type`, each from after its opening quote on.
+fn types(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    values_named(text, &NEEDLES.kind).filter_map(|value| value.strip_prefix(b"\""))
 }
 
 /// Whether an ASCII letter or underscore is written as an escape, which no JSON writer does.
 fn hides_a_name(body: &[u8]) -> bool {
+    if memchr(b'\\', body).is_none() {
+        return false;
+    }
     NEEDLES.escape.find_iter(body).any(|at| {
         let code = body.get(at.saturating_add(NEEDLES.escape.needle().len())..);
         matches!(
@@ -207,12 +180,8 @@ fn hides_a_name(body: &[u8]) -> bool {
 
 fn tools(members: &Members<'_>) -> Tools {
     let listed = members.tools.present();
-    let runs = |text: &str| {
-        NEEDLES
-            .provider_tools
-            .iter()
-            .any(|name| has_type(text.as_bytes(), name))
-    };
+    let is_providers = |kind: &[u8]| PROVIDER_TOOLS.iter().any(|name| kind.starts_with(name));
+    let runs = |text: &str| types(text.as_bytes()).any(is_providers);
     let asked = members
         .web_search_options
         .present()
@@ -234,11 +203,6 @@ fn is_continued(members: &Members<'_>) -> bool {
         members.prompt,
     ];
     kept.iter().any(|it| it.present().is_some())
-}
-
-/// Whether something says that its type begins like this: a tool may be called anything.
-fn has_type(text: &[u8], name: &Finder<'_>) -> bool {
-    name.find_iter(text).any(|at| is_a_type(text.get(..at)))
 }
 
 /// How many prompts a `prompt` is: a text or a list of tokens is one, a list of those is many.

@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use serde::Deserialize;
-
 use super::{RequestError, flag, object};
 use crate::edit::Nested;
 use crate::json::{Raw, skip_space, span_of};
@@ -54,11 +52,10 @@ pub(crate) enum UsageOption {
     Asked,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct StreamOptions<'a> {
-    #[serde(borrow)]
-    include_usage: Raw<'a>,
+crate::json::object! {
+    StreamOptions {
+        include_usage,
+    }
 }
 
 /// The place after the opening brace of `object`, counted in `text`.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::json::{Raw, members_of};
+use crate::json::{self, Raw};
 
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +126,7 @@ pub(super) fn count(raw: Raw<'_>) -> Option<u64> {
 
 /// The members of an answer or an event.
 pub(super) fn parsed<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, Lost> {
-    members_of(data).ok_or(Lost)
+    json::parsed(data).ok_or(Lost)
 }
 
 /// Says more of an answer's text; nothing where there is none.

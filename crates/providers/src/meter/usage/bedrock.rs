@@ -1,10 +1,9 @@
 //! What Bedrock says was used: its counts of input do not include what a cache read or took.
 
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 
 use super::{InvalidUsage, Reported, count, members, without};
-use crate::json::Raw;
+use crate::json::{Raw, object};
 
 /// Bedrock's own counts, wherever they stand.
 #[derive(Debug, Clone, Copy, Default)]
@@ -23,38 +22,35 @@ pub(in crate::meter) struct BedrockCounts {
     pub(in crate::meter) written_hour: u64,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct ConverseUsage<'a> {
-    #[serde(borrow)]
-    input_tokens: Raw<'a>,
-    output_tokens: Raw<'a>,
-    total_tokens: Raw<'a>,
-    cache_read_input_tokens: Raw<'a>,
-    cache_write_input_tokens: Raw<'a>,
-    // As some makers' own answers have it.
-    cache_read_input_token_count: Raw<'a>,
-    cache_write_input_token_count: Raw<'a>,
-    cache_details: Raw<'a>,
+object! {
+    ConverseUsage {
+        input_tokens as "inputTokens",
+        output_tokens as "outputTokens",
+        total_tokens as "totalTokens",
+        cache_read_input_tokens as "cacheReadInputTokens",
+        cache_write_input_tokens as "cacheWriteInputTokens",
+        // As some makers' own answers have it.
+        cache_read_input_token_count as "cacheReadInputTokenCount",
+        cache_write_input_token_count as "cacheWriteInputTokenCount",
+        cache_details as "cacheDetails",
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-struct CacheDetail<'a> {
-    #[serde(borrow)]
-    ttl: Raw<'a>,
-    input_tokens: Raw<'a>,
+object! {
+    CacheDetail {
+        ttl,
+        input_tokens as "inputTokens",
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names are Bedrock's")]
-struct InvocationMetrics<'a> {
-    #[serde(borrow)]
-    input_token_count: Raw<'a>,
-    output_token_count: Raw<'a>,
-    cache_read_input_token_count: Raw<'a>,
-    cache_write_input_token_count: Raw<'a>,
+object! {
+    #[expect(clippy::struct_field_names, reason = "the names are Bedrock's")]
+    InvocationMetrics {
+        input_token_count as "inputTokenCount",
+        output_token_count as "outputTokenCount",
+        cache_read_input_token_count as "cacheReadInputTokenCount",
+        cache_write_input_token_count as "cacheWriteInputTokenCount",
+    }
 }
 
 impl BedrockCounts {
@@ -111,7 +107,7 @@ pub(in crate::meter) fn converse(raw: Raw<'_>) -> Reported<Option<TokenUsage>> {
     let Some(usage) = members::<ConverseUsage<'_>>(raw)? else {
         return Ok(None);
     };
-    let either = |one: Raw<'_>, other| count(if one.0.is_some() { one } else { other });
+    let either = |one: Raw<'_>, other| count(if one.text().is_some() { one } else { other });
     BedrockCounts {
         input: count(usage.input_tokens)?,
         output: count(usage.output_tokens)?,
@@ -164,7 +160,7 @@ fn kept_an_hour(raw: Raw<'_>) -> Reported<u64> {
 mod tests {
     use super::*;
 
-    #[derive(Deserialize)]
+    #[derive(serde::Deserialize)]
     struct Answer<'a> {
         #[serde(borrow)]
         usage: Raw<'a>,

@@ -1,27 +1,25 @@
 //! The usage of sound that was written down: tokens, or seconds.
 
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 
 use super::{InvalidUsage, Raw, Reported, count, members, without};
+use crate::json::object;
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct SoundUsage<'a> {
-    #[serde(borrow)]
-    r#type: Raw<'a>,
-    input_tokens: Raw<'a>,
-    output_tokens: Raw<'a>,
-    total_tokens: Raw<'a>,
-    input_token_details: Raw<'a>,
+object! {
+    SoundUsage {
+        r#type as "type",
+        input_tokens,
+        output_tokens,
+        total_tokens,
+        input_token_details,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Details<'a> {
-    #[serde(borrow)]
-    audio_tokens: Raw<'a>,
-    cached_tokens: Raw<'a>,
+object! {
+    Details {
+        audio_tokens,
+        cached_tokens,
+    }
 }
 
 /// OpenAI's usage of sound. `input_tokens` includes what was sound and what was cached. A model

@@ -1,32 +1,29 @@
 //! What OpenAI's newer answers say was used: `input_tokens` and `output_tokens`, each with details.
 
-use serde::Deserialize;
 use tollgate_core::TokenUsage;
 
 use super::{InvalidUsage, Reported, count, members, without};
-use crate::json::Raw;
+use crate::json::{Raw, object};
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct Usage<'a> {
-    #[serde(borrow)]
-    input_tokens: Raw<'a>,
-    output_tokens: Raw<'a>,
-    total_tokens: Raw<'a>,
-    input_tokens_details: Raw<'a>,
-    output_tokens_details: Raw<'a>,
+object! {
+    Usage {
+        input_tokens,
+        output_tokens,
+        total_tokens,
+        input_tokens_details,
+        output_tokens_details,
+    }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
-struct Details<'a> {
-    #[serde(borrow)]
-    cached_tokens: Raw<'a>,
-    cache_write_tokens: Raw<'a>,
-    audio_tokens: Raw<'a>,
-    image_tokens: Raw<'a>,
-    reasoning_tokens: Raw<'a>,
+object! {
+    #[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
+    Details {
+        cached_tokens,
+        cache_write_tokens,
+        audio_tokens,
+        image_tokens,
+        reasoning_tokens,
+    }
 }
 
 /// The usage of a response: `input_tokens` includes what was cached, `output_tokens` reasoning.
