@@ -1,6 +1,7 @@
 //! A call that has left, until it is settled. It outlives its caller: when the caller goes away,
 //! the flight is handed over and read to its end within bounds.
 
+mod alarm;
 mod recipe;
 mod silence;
 
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http::response::Parts;
 use hyper::body::{Body, Incoming};
 use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tollgate_app::metering::Settled;
 use tollgate_core::config::OnDisconnect;
 use tollgate_providers::{AnswerShape, End, Failure, Meter};
@@ -24,6 +25,7 @@ use crate::phase::admit::Admitted;
 use crate::phase::settle::{self, Cut, Outcome};
 use crate::upload::Passage;
 
+use alarm::Alarm;
 pub(crate) use recipe::Recipe;
 pub(crate) use silence::Silence;
 
@@ -41,7 +43,7 @@ pub(crate) struct Cargo {
     recipe: Recipe,
     reading: Reading,
     idle: Duration,
-    clock: Pin<Box<Sleep>>,
+    clock: Alarm,
     last_heard: Instant,
     ends_at: Instant,
     first_byte: Duration,
@@ -88,7 +90,7 @@ impl Cargo {
             recipe,
             reading: Reading::Unopened,
             idle: Duration::from_secs(config.idle_seconds),
-            clock: Box::pin(tokio::time::sleep_until(now + first_byte)),
+            clock: Alarm::at(now + first_byte),
             last_heard: now,
             ends_at: now + Duration::from_secs(config.total_seconds),
             first_byte,
@@ -124,16 +126,16 @@ impl Cargo {
     /// Is ready when the head is late. A provider has its time from when it has the whole request.
     fn poll_head_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            ready!(self.clock.as_mut().poll(cx));
+            ready!(self.clock.poll(cx));
             let Some(passage) = &self.recipe.passage else {
                 return Poll::Ready(());
             };
             let ended = passage.ended_at().map(|ended| ended + self.first_byte);
             let deadline = ended.unwrap_or(self.upload_ends_at);
-            if self.clock.deadline() >= deadline {
+            if self.clock.moment() >= deadline {
                 return Poll::Ready(());
             }
-            self.clock.as_mut().reset(deadline);
+            self.clock.set(deadline);
         }
     }
 
@@ -330,18 +332,18 @@ impl Cargo {
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Silence>>> {
         let deadline = (self.last_heard + self.idle).min(self.ends_at);
         loop {
-            if self.clock.as_mut().poll(cx).is_pending() {
-                if self.clock.deadline() > deadline {
-                    self.clock.as_mut().reset(deadline);
+            if self.clock.poll(cx).is_pending() {
+                if self.clock.moment() > deadline {
+                    self.clock.set(deadline);
                     continue;
                 }
                 return Poll::Pending;
             }
-            if self.clock.deadline() >= deadline {
+            if self.clock.moment() >= deadline {
                 self.progress = Progress::Over;
                 return Poll::Ready(Some(Err(Silence::TooSlow)));
             }
-            self.clock.as_mut().reset(deadline);
+            self.clock.set(deadline);
         }
     }
 }
