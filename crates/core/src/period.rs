@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 use serde::{Deserialize, Serialize};
 
 /// A calendar month in UTC: that of the moment a call was admitted.
@@ -79,7 +79,7 @@ impl Period {
 /// The day in UTC that holds `moment`.
 #[must_use]
 pub fn day_of(moment: Timestamp) -> Date {
-    moment.to_zoned(TimeZone::UTC).date()
+    Offset::UTC.to_datetime(moment).date()
 }
 
 /// The first moment of a day in UTC.

@@ -92,9 +92,41 @@ pub(crate) async fn lock(
         row.resize(OPEN.columns.len(), 0.into());
         opened.push(row);
     }
-    work.execute_batch(OPEN, opened).await?;
-    let rows: Vec<Row> = work.fetch_batch(LOCK, keys).await?;
+    work.execute_batch(OPEN, opened.into()).await?;
+    let rows: Vec<Row> = work.fetch_batch(LOCK, keys.into()).await?;
     rows.into_iter().map(Row::read).collect()
+}
+
+/// The same for a batch, which writes them all in the end. Where it is the only writer, none is made before.
+pub(crate) async fn open(
+    work: &mut Work,
+    months: BTreeMap<MonthKey, TenantId>,
+) -> Result<BTreeMap<MonthKey, MonthSum>, StoreError> {
+    if work.is_postgres() {
+        return lock(work, months).await;
+    }
+    let mut sums = BTreeMap::new();
+    let mut keys = Vec::with_capacity(months.len());
+    for ((integration, period), tenant) in months {
+        keys.push(vec![
+            integration.to_string().into(),
+            period.to_string().into(),
+        ]);
+        let nothing = MonthSum {
+            tenant: tenant.to_string(),
+            nanos: 0,
+            tokens: 0,
+            cents: 0,
+            calls: 0,
+        };
+        sums.insert((integration, period), nothing);
+    }
+    let rows: Vec<Row> = work.fetch_batch(LOCK, keys.into()).await?;
+    for row in rows {
+        let (key, sum) = row.read()?;
+        sums.insert(key, sum);
+    }
+    Ok(sums)
 }
 
 /// Writes what the batch has made of the balances.

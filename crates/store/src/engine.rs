@@ -19,7 +19,7 @@ use sqlx::{FromRow, Postgres, Sqlite};
 use tollgate_core::{Period, TenantId};
 
 pub(crate) use self::sqlite::take_lock;
-pub(crate) use self::statement::{Batch, Kind, Statement, Value, sql};
+pub(crate) use self::statement::{Batch, Kind, Rows, Statement, Value, sql};
 use crate::audit::AuditSeal;
 use crate::error::StoreError;
 use crate::wall::{self, RowSecurity};

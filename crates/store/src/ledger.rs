@@ -1,6 +1,7 @@
 //! The ledger: finished calls, appended in batches together with everything that must equal their sum.
 
 mod append;
+mod content;
 mod entry;
 mod known;
 mod texts;

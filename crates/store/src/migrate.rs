@@ -106,6 +106,12 @@ const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/sqlite/0010_permits.sql"),
         postgres: include_str!("../migrations/postgres/0010_permits.sql"),
     },
+    Migration {
+        version: 11,
+        name: "checks",
+        sqlite: include_str!("../migrations/sqlite/0011_checks.sql"),
+        postgres: include_str!("../migrations/postgres/0011_checks.sql"),
+    },
 ];
 
 /// The migration after which the entries of before are taken into the chain: no SQL has its key.

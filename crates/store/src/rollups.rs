@@ -187,7 +187,7 @@ async fn rebuild(work: &mut Work, now: Timestamp) -> Result<RebuildReport, Store
         days: count(made.len()),
         changed: count(wrong.len() + stale.len()),
     };
-    work.execute_batch(REMOVE, stale).await?;
+    work.execute_batch(REMOVE, stale.into()).await?;
     write_days(work, wrong.into_iter(), now).await?;
     Ok(report)
 }

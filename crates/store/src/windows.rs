@@ -91,5 +91,5 @@ pub(crate) async fn count(
         let slots = to_json(&packed(kept.slots()))?;
         rows.push(vec![id.into(), tenant.as_str().into(), slots.into()]);
     }
-    work.execute_batch(KEEP, rows).await.map(drop)
+    work.execute_batch(KEEP, rows.into()).await.map(drop)
 }

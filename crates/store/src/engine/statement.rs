@@ -125,48 +125,76 @@ pub(crate) struct Batch {
     pub(crate) locks_rows: bool,
 }
 
+/// The rows of a batch, one after the other.
+pub(crate) struct Rows(Vec<Value>);
+
 /// Rows of one `VALUES` list, at most; the others are halves, so that a batch of any size is a few statements and each is
 /// prepared once. Far below SQLite's 32,766 values of a statement for the widest row.
 const VALUES_ROWS: usize = 256;
 
+impl Rows {
+    /// No rows yet, and room for so many values.
+    pub(crate) fn with_room_for(values: usize) -> Self {
+        Self(Vec::with_capacity(values))
+    }
+
+    /// Adds a row: as many values as its batch has columns.
+    pub(crate) fn add<const COLUMNS: usize>(&mut self, row: [Value; COLUMNS]) {
+        self.0.extend(row);
+    }
+}
+
+impl From<Vec<Vec<Value>>> for Rows {
+    fn from(rows: Vec<Vec<Value>>) -> Self {
+        rows.into_iter().collect()
+    }
+}
+
+impl FromIterator<Vec<Value>> for Rows {
+    fn from_iter<T: IntoIterator<Item = Vec<Value>>>(rows: T) -> Self {
+        Self(rows.into_iter().flatten().collect())
+    }
+}
+
 impl Batch {
-    pub(super) fn by_values(self, mut rows: Vec<Vec<Value>>) -> Vec<Statement> {
+    pub(super) fn by_values(self, rows: Rows) -> Vec<Statement> {
         let mut statements = Vec::new();
-        while !rows.is_empty() {
+        let mut left = rows.0.len() / self.columns.len();
+        let mut values = rows.0.into_iter();
+        while left > 0 {
             // The greatest power of two that there are rows for.
-            let size = 1 << rows.len().min(VALUES_ROWS).ilog2();
-            let rest = rows.split_off(size);
-            statements.push(self.values_list(rows));
-            rows = rest;
+            let size = 1 << left.min(VALUES_ROWS).ilog2();
+            let mut statement = self.values_list(size);
+            let those = values.by_ref().take(size * self.columns.len());
+            statement.values.extend(those);
+            statements.push(statement);
+            left -= size;
         }
         statements
     }
 
-    fn values_list(self, rows: Vec<Vec<Value>>) -> Statement {
+    fn values_list(self, rows: usize) -> Statement {
         // Unnamed: SQLite finds a named one by looking through all names before it.
         let row = format!("({}), ", vec!["?"; self.columns.len()].join(", "));
-        let list = row.repeat(rows.len());
+        let list = row.repeat(rows);
         let list = list.strip_suffix(", ").unwrap_or_default();
         // Whatever fails ends the transaction. SQLite may leave a failed statement half done, then: else it would keep the
         // pages as they were before each, to undo it alone, and that in a file.
         let head = self.head.replacen("INSERT INTO", "INSERT OR FAIL INTO", 1);
         let mut statement = sql(self.head);
         statement.text = format!("{head} VALUES {list} {}", self.tail).into();
-        statement.values = rows.into_iter().flatten().collect();
         statement
     }
 
-    pub(super) fn by_arrays(self, rows: Vec<Vec<Value>>) -> Vec<Statement> {
-        if rows.is_empty() {
+    pub(super) fn by_arrays(self, rows: Rows) -> Vec<Statement> {
+        let count = rows.0.len() / self.columns.len();
+        if count == 0 {
             return Vec::new();
         }
-        let mut arrays: Vec<Value> = self
-            .columns
-            .iter()
-            .map(|kind| kind.array(rows.len()))
-            .collect();
-        for row in rows {
-            for (array, value) in arrays.iter_mut().zip(row) {
+        let mut arrays: Vec<Value> = self.columns.iter().map(|kind| kind.array(count)).collect();
+        let mut values = rows.0.into_iter();
+        for _ in 0..count {
+            for (array, value) in arrays.iter_mut().zip(values.by_ref()) {
                 match (array, value) {
                     (Value::Texts(texts), Value::Text(text)) => texts.push(text),
                     (Value::Integers(numbers), Value::Integer(number)) => numbers.push(number),

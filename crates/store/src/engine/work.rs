@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 
 #[cfg(any(test, feature = "testing"))]
 use super::unfiltered;
-use super::{Batch, Link, Purpose, Record, Statement, Value, sql};
+use super::{Batch, Link, Purpose, Record, Rows, Statement, sql};
 use crate::audit::AuditSeal;
 use crate::error::{StoreError, from_driver};
 
@@ -45,6 +45,16 @@ impl Work {
                 self.is_open = self.execute(sql("ROLLBACK")).await.is_err();
                 Err(error)
             }
+        }
+    }
+
+    /// Undoes all that was done so far, and goes on as if it had just begun.
+    pub(crate) async fn start_over(&mut self) -> Result<(), StoreError> {
+        self.execute(sql("ROLLBACK")).await?;
+        let begin = on_engine!(&self.link, _connection in dialect => dialect::begin(self.purpose));
+        match begin {
+            Some(begin) => self.execute(sql(begin)).await.map(drop),
+            None => Ok(()),
         }
     }
 
@@ -109,7 +119,7 @@ impl Work {
     pub(crate) async fn fetch_batch<T: Record>(
         &mut self,
         batch: Batch,
-        rows: Vec<Vec<Value>>,
+        rows: Rows,
     ) -> Result<Vec<T>, StoreError> {
         let mut found = Vec::new();
         for statement in self.statements_of(batch, rows) {
@@ -122,7 +132,7 @@ impl Work {
     pub(crate) async fn execute_batch(
         &mut self,
         batch: Batch,
-        rows: Vec<Vec<Value>>,
+        rows: Rows,
     ) -> Result<u64, StoreError> {
         let mut touched = 0;
         for statement in self.statements_of(batch, rows) {
@@ -162,7 +172,7 @@ impl Work {
         matches!(self.link, Link::Postgres(_))
     }
 
-    fn statements_of(&self, batch: Batch, rows: Vec<Vec<Value>>) -> Vec<Statement> {
+    fn statements_of(&self, batch: Batch, rows: Rows) -> Vec<Statement> {
         match self.link {
             Link::Sqlite(_) => batch.by_values(rows),
             Link::Postgres(_) => batch.by_arrays(rows),

@@ -15,7 +15,7 @@ use super::entry::{self, Intake, Prepared, Slot};
 use super::texts::Texts;
 use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
-use crate::engine::{Batch, Value, Work, sql};
+use crate::engine::{Batch, Rows, Value, Work};
 use crate::error::StoreError;
 use crate::holds::NamedHolds;
 use crate::value::{Place, micros};
@@ -44,7 +44,7 @@ pub(super) async fn append(
         // What was held before its month was locked may have ended meanwhile.
         let mut holds = NamedHolds::read(work, &named).await?;
         let mut texts = Texts::default();
-        let mut rows = Vec::with_capacity(fresh.len());
+        let mut rows = Rows::with_room_for(fresh.len() * entry::INSERT_COLUMNS);
         let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
         let mut marks = Marks::new();
@@ -58,10 +58,10 @@ pub(super) async fn append(
                 Ok(cents) => {
                     let hold = holds.settle(prepared.hold, &prepared.entry);
                     let node = texts.node(node).into();
-                    rows.push(prepared.row(cents, node, now.wall, hold));
+                    rows.add(prepared.row(cents, node, now.wall, hold));
                     note(&mut marks, prepared);
                     booked.push(&prepared.entry);
-                    Held::New(prepared.standing(cents, hold))
+                    Held::New(cents, hold)
                 }
                 Err(reason) => {
                     refused.push(key(prepared));
@@ -69,7 +69,7 @@ pub(super) async fn append(
                 }
             });
         }
-        work.execute_batch(DISCLAIM, refused).await?;
+        work.execute_batch(DISCLAIM, refused.into()).await?;
         work.execute_batch(entry::INSERT, rows).await?;
         balances::write(work, &books).await?;
         allowances::settle(work, &books).await?;
@@ -93,8 +93,8 @@ fn note(marks: &mut Marks, prepared: &Prepared) {
 
 /// What the ledger holds for a call id when the batch is booked.
 enum Held {
-    /// The first entry of the batch.
-    New(Standing),
+    /// The first entry of the batch, with these cents, and what became of the hold that it named.
+    New(i64, Option<HoldOutcome>),
     /// A row that was there before, with the hash of its content.
     Earlier(i64, Option<Standing>),
     /// Nothing: the first entry of the batch cannot be booked.
@@ -104,26 +104,35 @@ enum Held {
 /// The fate of each entry given.
 fn told(intake: &Intake, held: &[Option<Held>]) -> Vec<Fate> {
     let fate = |slot: &Slot| {
-        let (place, again) = match *slot {
+        let place = match slot {
             Slot::Refused(reason) => return Fate::Refused(reason),
-            Slot::First(place) => (place, None),
-            Slot::Again(place, hash) => (place, Some(hash)),
+            Slot::First(place) | Slot::Again(place, _, _) => *place,
         };
         let first = intake.firsts.get(place);
         let (Some(first), Some(Some(held))) = (first, held.get(place)) else {
             return Fate::Refused("it has no place in its batch");
         };
-        match (held, again) {
-            (Held::Refused(reason), _) => Fate::Refused(reason),
-            (Held::New(row), None) => Fate::Written(row.clone()),
-            (Held::New(row), Some(hash)) if hash == first.hash => {
-                Fate::Duplicate(Some(row.clone()))
+        let (row, is_same) = match (held, slot) {
+            (Held::Refused(reason), _) => return Fate::Refused(reason),
+            (Held::New(cents, outcome), slot) => {
+                let row = first.standing(*cents, *outcome);
+                let Slot::Again(_, content, _) = slot else {
+                    return Fate::Written(row);
+                };
+                (Some(row), *content == first.content)
             }
-            (Held::New(row), Some(_)) => Fate::Conflict(Some(row.clone())),
-            (Held::Earlier(hash, row), again) if *hash == again.unwrap_or(first.hash) => {
-                Fate::Duplicate(row.clone())
+            (Held::Earlier(hash, row), Slot::Again(_, content, entry)) => {
+                (row.clone(), content.is_kept_as(*hash, entry))
             }
-            (Held::Earlier(_, row), _) => Fate::Conflict(row.clone()),
+            (Held::Earlier(hash, row), _) => {
+                let is_same = first.content.is_kept_as(*hash, &first.entry);
+                (row.clone(), is_same)
+            }
+        };
+        if is_same {
+            Fate::Duplicate(row)
+        } else {
+            Fate::Conflict(row)
         }
     };
     intake.slots.iter().map(fate).collect()
@@ -164,23 +173,21 @@ async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>
     let mut sorted: Vec<&Prepared> = firsts.iter().collect();
     sorted.sort_by_key(|prepared| (&prepared.entry.tenant_id, &prepared.entry.call_id));
     let keys = || {
-        sorted
-            .iter()
-            .map(|prepared| claimed_key(prepared))
-            .collect()
+        let mut keys = Rows::with_room_for(sorted.len() * CLAIM.columns.len());
+        for first in &sorted {
+            keys.add(claimed_key(first));
+        }
+        keys
     };
     let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();
     if !work.is_postgres() {
         // Here a row that comes back costs more than one that is written, and nobody else writes: so that none comes back
-        // where all are new, they are counted first.
-        work.execute(sql("SAVEPOINT claim")).await?;
+        // where all are new, they are counted first. Nothing else was done yet. A savepoint would keep what every page was.
         let new = work.execute_batch(CLAIM_COUNTED, keys()).await?;
         if new == rollups::count(firsts.len()) {
-            work.execute(sql("RELEASE claim")).await?;
             return Ok(held);
         }
-        work.execute(sql("ROLLBACK TO claim")).await?;
-        work.execute(sql("RELEASE claim")).await?;
+        work.start_over().await?;
     }
     let claimed: Vec<(String, String)> = work.fetch_batch(CLAIM, keys()).await?;
     if claimed.len() == firsts.len() {
@@ -251,11 +258,11 @@ fn key(prepared: &Prepared) -> Vec<Value> {
     ]
 }
 
-fn claimed_key(prepared: &Prepared) -> Vec<Value> {
-    vec![
+fn claimed_key(prepared: &Prepared) -> [Value; 4] {
+    [
         prepared.entry.tenant_id.shared().into(),
         prepared.entry.call_id.shared().into(),
-        prepared.hash.into(),
+        prepared.content.hash().into(),
         micros(prepared.entry.created_at).into(),
     ]
 }
@@ -295,7 +302,7 @@ async fn open(
         })
         .collect();
     Ok(Books {
-        months: balances::lock(work, months).await?,
+        months: balances::open(work, months).await?,
         days: rollups::read(work, days).await?,
         ..Books::default()
     })

@@ -11,11 +11,12 @@ use tollgate_core::usage::{Origin, UsageEntry};
 use tollgate_core::{AgentId, CallId, HoldId, Nanos, OrderedIds, SessionId, TenantId};
 
 use super::Standing;
-use super::texts::Texts;
+use super::content::Content;
+use super::texts::{self, Texts};
 use crate::engine::Kind::{Integer, Text};
 use crate::engine::{Batch, Value};
 use crate::error::StoreError;
-use crate::value::{content_hash, micros, storable, storable_shared, to_json};
+use crate::value::{micros, storable, storable_shared};
 
 /// An entry as it is given: whose row it becomes, and how it came to be known.
 #[derive(Clone, Copy)]
@@ -38,7 +39,7 @@ pub(super) struct Prepared {
     /// The id of its row.
     pub(super) id: Arc<str>,
     /// Tells whether another entry with the same call id is the same entry.
-    pub(super) hash: i64,
+    pub(super) content: Content,
     /// The hold that it settles.
     pub(super) hold: Option<HoldId>,
     /// When it was admitted, if it is to be counted.
@@ -65,14 +66,13 @@ pub(super) struct Intake {
 }
 
 /// Where an entry of a batch belongs.
-#[derive(Clone, Copy)]
 pub(super) enum Slot {
     /// It can never be booked.
     Refused(&'static str),
     /// It is the first of its call: its place among the firsts.
     First(usize),
-    /// Its call is in the batch already: the first's place, and its own content.
-    Again(usize, i64),
+    /// Its call is in the batch already: the first's place, and what it says itself.
+    Again(usize, Content, Box<UsageEntry>),
 }
 
 impl Intake {
@@ -89,20 +89,18 @@ impl Intake {
                 intake.slots.push(Slot::Refused(reason));
                 continue;
             }
-            let hash = match one.content {
-                Some(content) => content_hash(content.as_bytes()),
-                None => content_hash(to_json(entry)?.as_bytes()),
-            };
+            let content = Content::of(entry, one.content);
             let key = (&entry.tenant_id, &entry.call_id);
             if let Some(&first) = places.get(&key) {
-                intake.slots.push(Slot::Again(first, hash));
+                let again = Slot::Again(first, content, Box::new(entry.clone()));
+                intake.slots.push(again);
                 continue;
             }
             let place = intake.firsts.len();
             places.insert(key, place);
             intake.slots.push(Slot::First(place));
             let id = ids.next_id().to_string().into();
-            let prepared = Prepared::new(one, hash, id, &mut texts)?;
+            let prepared = Prepared::new(one, content, id, &mut texts)?;
             intake.firsts.push(prepared);
         }
         Ok(intake)
@@ -112,7 +110,7 @@ impl Intake {
 impl Prepared {
     fn new(
         given: &Given<'_>,
-        hash: i64,
+        content: Content,
         id: Arc<str>,
         texts: &mut Texts,
     ) -> Result<Self, StoreError> {
@@ -121,7 +119,7 @@ impl Prepared {
         Ok(Self {
             entry: entry.clone(),
             id,
-            hash,
+            content,
             hold: given.hold,
             mark: given.mark,
             origin: given.origin,
@@ -133,7 +131,7 @@ impl Prepared {
             heard: texts.word(given.origin.as_str()),
             period: texts.month(entry.period()),
             day: texts.day(day_of(entry.created_at)),
-            tokens_by_class: to_json(&entry.tokens)?.into(),
+            tokens_by_class: texts::tokens(&entry.tokens),
             price_version: price.map(|price| storable_shared(&price.version)),
             unit_prices: price.map(|price| texts.prices(&price.rates)).transpose()?,
         })
@@ -159,10 +157,10 @@ impl Prepared {
         node: Value,
         now: Timestamp,
         hold: Option<HoldOutcome>,
-    ) -> Vec<Value> {
+    ) -> [Value; INSERT_COLUMNS] {
         let entry = &self.entry;
         let figures = Figures::of(entry);
-        vec![
+        [
             Arc::clone(&self.id).into(),
             entry.tenant_id.shared().into(),
             Arc::clone(&self.integration).into(),
@@ -210,6 +208,9 @@ fn flaw(entry: &UsageEntry) -> Option<&'static str> {
         None
     }
 }
+
+/// The columns of [`INSERT`].
+pub(super) const INSERT_COLUMNS: usize = 31;
 
 pub(super) const INSERT: Batch = Batch {
     head: "INSERT INTO cus_llm_usage (id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, \

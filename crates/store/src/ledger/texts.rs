@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use serde_json::{Map, Value as JsonValue};
 use tollgate_core::price::Rates;
-use tollgate_core::{IntegrationId, NodeId, Period};
+use tollgate_core::{IntegrationId, NodeId, Period, TokenClass, TokenUsage};
 use uuid::Uuid;
 
 use crate::error::StoreError;
@@ -45,13 +46,13 @@ impl Texts {
         remembered(&mut self.months, month, |month| month.to_string().into())
     }
 
-    /// Unit prices as JSON.
+    /// Unit prices as JSON, without what a model has no price of.
     pub(super) fn prices(&mut self, rates: &Rates) -> Result<Arc<str>, StoreError> {
         let lately = self.prices.iter().rev().take(LATELY);
         if let Some((_, text)) = lately.into_iter().find(|(known, _)| known == rates) {
             return Ok(Arc::clone(text));
         }
-        let text: Arc<str> = to_json(rates)?.into();
+        let text: Arc<str> = sparse(rates)?.into();
         self.prices.push((*rates, Arc::clone(&text)));
         Ok(text)
     }
@@ -60,6 +61,32 @@ impl Texts {
         let text = self.ids.entry(id).or_insert_with(|| id.to_string().into());
         Arc::clone(text)
     }
+}
+
+/// Tokens by class as JSON, without the classes that have none: they stand in every row.
+pub(super) fn tokens(tokens: &TokenUsage) -> Arc<str> {
+    let mut text = String::with_capacity(64);
+    for class in TokenClass::ALL {
+        let count = tokens.get(class);
+        if count > 0 {
+            text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
+            text.push_str(class.as_str());
+            text.push_str("\":");
+            text.push_str(&count.to_string());
+        }
+    }
+    text.push_str(if text.is_empty() { "{}" } else { "}" });
+    text.into()
+}
+
+/// Prices as JSON, without those that there are none of.
+fn sparse(rates: &Rates) -> Result<String, StoreError> {
+    let mut prices: Map<String, JsonValue> =
+        serde_json::from_str(&to_json(rates)?).or(Err(StoreError::InvalidRow {
+            reason: "prices cannot be written as JSON",
+        }))?;
+    prices.retain(|_, price| !price.is_null());
+    to_json(&prices)
 }
 
 fn remembered<T: PartialEq>(
@@ -95,6 +122,16 @@ mod tests {
         let other = texts.prices(&Rates::default()).unwrap();
         assert!(first.contains("\"input\":2") && !other.contains("\"input\":2"));
         assert!(Arc::ptr_eq(&first, &texts.prices(&dear).unwrap()));
+        let cached = Rates {
+            cached_input: Some(0),
+            ..Rates::default()
+        };
+        let text = texts.prices(&cached).unwrap();
+        assert!(
+            text.contains("cached_input") && !text.contains("null"),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Rates>(&text).unwrap(), cached);
         let id = IntegrationId::generate();
         assert_eq!(&*texts.integration(id), id.to_string());
         assert_eq!(
@@ -102,5 +139,19 @@ mod tests {
             ("a", "b", "a")
         );
         assert_eq!(&*texts.month("2026-02".parse().unwrap()), "2026-02");
+    }
+
+    #[test]
+    fn tokens_are_written_by_the_classes_that_have_some_and_read_back() {
+        assert_eq!(&*tokens(&TokenUsage::NONE), "{}");
+        let mut usage = TokenUsage::plain(374, 44);
+        assert_eq!(&*tokens(&usage), r#"{"input":374,"output":44}"#);
+        usage.input = 0;
+        usage.cached_input = u64::MAX;
+        usage.image_output = 1;
+        for usage in [usage, TokenUsage::NONE, TokenUsage::plain(0, 1)] {
+            let read: TokenUsage = serde_json::from_str(&tokens(&usage)).unwrap();
+            assert_eq!(read, usage);
+        }
     }
 }

@@ -186,6 +186,34 @@ pub(crate) async fn the_same_call_with_other_content_is_a_conflict_and_the_first
     assert_eq!((balance.calls, balance.settled), (2, Nanos::new(2_000)));
 }
 
+pub(crate) async fn a_call_that_an_earlier_version_booked_is_known_by_the_hash_that_it_kept(
+    world: &World,
+) {
+    let acme = world.create_tenant("acme").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    let [first, other] = ["a", "b"].map(|name| call(&acme, id, name));
+    let batch = [first.clone(), other.clone()];
+    world.operator().append(&batch, moment(1)).await.unwrap();
+    for entry in &batch {
+        // Of its JSON, by FNV-1a.
+        let json = serde_json::to_string(entry).unwrap();
+        let hash = json.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let (hash, call) = (hash.cast_signed(), &entry.call_id);
+        let update = format!("UPDATE call_keys SET entry_hash = {hash} WHERE call_id = '{call}'");
+        assert_eq!(world.raw(&update).await, Ok(1));
+    }
+    let changed = UsageEntry {
+        cost: Nanos::new(999),
+        ..other.clone()
+    };
+    let again = [first.clone(), first, changed.clone(), other, changed];
+    let report = world.operator().append(&again, moment(2)).await.unwrap();
+    assert_eq!((report.written, report.duplicates), (0, 3));
+    assert_eq!(report.conflicts.len(), 2);
+}
+
 pub(crate) async fn a_refused_call_is_a_row_that_changes_no_balance(world: &World) {
     let acme = world.create_tenant("acme").await;
     let id = id_of(&world.create_integration(&acme, "main").await);

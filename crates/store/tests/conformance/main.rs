@@ -104,6 +104,7 @@ conformance! {
         a_call_is_in_its_balance_and_roll_up
         a_call_that_comes_twice_is_booked_once
         the_same_call_with_other_content_is_a_conflict_and_the_first_stands
+        a_call_that_an_earlier_version_booked_is_known_by_the_hash_that_it_kept
         a_refused_call_is_a_row_that_changes_no_balance
         a_row_can_neither_be_changed_nor_deleted
         cents_add_up_to_the_exact_total
@@ -192,5 +193,6 @@ conformance! {
         nodes_that_start_together_migrate_once
         a_newer_schema_is_refused
         a_changed_migration_is_refused
+        a_row_that_cannot_be_true_is_refused_by_the_ledgers_table
         an_unmigrated_database_says_so;
 }

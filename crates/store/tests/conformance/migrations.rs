@@ -1,10 +1,11 @@
 //! Migrations: applied once, never past what the program knows.
 
+use sqlx::{Connection, SqliteConnection};
 use tollgate_core::NodeId;
 use tollgate_core::page::PageAsk;
 use tollgate_store::{OpenStore, Store, StoreError};
 
-use crate::world::{Kind, World, block_on, moment, open, seal};
+use crate::world::{Kind, World, block_on, call, id_of, moment, open, seal};
 
 pub(crate) async fn migrating_twice_changes_nothing(world: &World) {
     let empty = World::create_empty(world.kind).await;
@@ -64,6 +65,54 @@ pub(crate) async fn a_changed_migration_is_refused(world: &World) {
     }
 }
 
+pub(crate) async fn a_row_that_cannot_be_true_is_refused_by_the_ledgers_table(world: &World) {
+    let acme = world.create_tenant("acme").await;
+    let id = id_of(&world.create_integration(&acme, "main").await);
+    let one = [call(&acme, id, "one")];
+    world.operator().append(&one, moment(1)).await.unwrap();
+    let columns = "tenant_id, created_at, integration_id, call_id, provider, model, tokens_in, tokens_out, cost_cents, \
+                   cost_nanos, held_nanos, tokens_by_class, period, day, node_id, settled_at";
+    let copy = |[result, source, origin, outcome, latency]: [&str; 5]| {
+        format!(
+            "BEGIN; INSERT INTO cus_llm_usage (id, {columns}, policy_result, usage_source, origin, hold_outcome, latency_ms) \
+             SELECT 'copy', {columns}, {result}, {source}, {origin}, {outcome}, {latency} FROM cus_llm_usage; ROLLBACK"
+        )
+    };
+    let good = ["'allowed'", "'provider'", "'gateway'", "NULL", "0"];
+    for (place, wrong) in ["'odd'", "''", "'Gateway'", "'odd'", "-1"]
+        .iter()
+        .enumerate()
+    {
+        let mut checked = good;
+        checked[place] = wrong;
+        let refused = world.raw(&copy(checked)).await.unwrap_err();
+        assert!(
+            refused.to_lowercase().contains("check"),
+            "{place}: {refused}"
+        );
+    }
+    let may_stand: [&[&str]; 4] = [
+        &["'warned'", "'blocked'"],
+        &["'counted'", "'estimated'"],
+        &["'telemetry'"],
+        &[
+            "'settled'",
+            "'settled_before'",
+            "'released'",
+            "'expired'",
+            "'unknown'",
+        ],
+    ];
+    for (place, names) in may_stand.iter().enumerate() {
+        for name in *names {
+            let mut checked = good;
+            checked[place] = name;
+            let stands = world.raw(&copy(checked)).await;
+            assert!(stands.is_ok_and(|rows| rows > 0), "{name}");
+        }
+    }
+}
+
 pub(crate) async fn an_unmigrated_database_says_so(world: &World) {
     let empty = World::create_empty(world.kind).await;
     let listed = empty
@@ -71,6 +120,56 @@ pub(crate) async fn an_unmigrated_database_says_so(world: &World) {
         .list_tenants(PageAsk::default(), None)
         .await;
     assert!(matches!(listed, Err(StoreError::NotMigrated)));
+}
+
+/// The statement that made the ledger's table, as SQLite keeps it.
+async fn ledger_table(world: &World) -> String {
+    let path = world.url.replace("sqlite:", "sqlite://");
+    let mut connection = SqliteConnection::connect(&path).await.unwrap();
+    let select = "SELECT sql FROM sqlite_schema WHERE name = 'cus_llm_usage'";
+    let (text,): (String,) = sqlx::query_as(select)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    text
+}
+
+/// Takes the ledger's conditions back to what they were before they were written out.
+const BACK: &str = "PRAGMA writable_schema = ON; \
+     UPDATE sqlite_schema SET sql = replace(replace(sql, \
+         'policy_result = ''allowed'' OR policy_result = ''warned'' OR policy_result = ''blocked''', \
+         'policy_result IN (''allowed'', ''warned'', ''blocked'')'), \
+         'usage_source = ''provider'' OR usage_source = ''counted'' OR usage_source = ''estimated''', \
+         'usage_source IN (''provider'', ''counted'', ''estimated'')') WHERE name = 'cus_llm_usage'; \
+     PRAGMA writable_schema = RESET; DELETE FROM schema_migrations WHERE version >= 11";
+
+#[test]
+fn a_sqlite_ledger_of_before_is_carried_over_with_its_conditions_written_out() {
+    block_on(async {
+        let world = World::create(Kind::Sqlite).await;
+        let acme = world.create_tenant("acme").await;
+        let id = id_of(&world.create_integration(&acme, "main").await);
+        let before = [call(&acme, id, "before")];
+        world.operator().append(&before, moment(1)).await.unwrap();
+        world.store.close().await;
+        world.raw(BACK).await.unwrap();
+        assert!(ledger_table(&world).await.contains("policy_result IN ("));
+        let store = open(&world.url, NodeId::generate()).await;
+        store.migrate(moment(2)).await.unwrap();
+        let table = ledger_table(&world).await;
+        // Of a list of two SQLite makes no table.
+        assert_eq!(table.matches(" IN (").count(), 1, "{table}");
+        assert!(
+            table.contains("origin IN ('gateway', 'telemetry')"),
+            "{table}"
+        );
+        let after = [call(&acme, id, "before"), call(&acme, id, "after")];
+        let report = store.operator().append(&after, moment(3)).await.unwrap();
+        assert_eq!((report.written, report.duplicates), (1, 1));
+        assert!(store.operator().verify(None).await.unwrap().is_exact());
+        store.close().await;
+    });
 }
 
 #[test]

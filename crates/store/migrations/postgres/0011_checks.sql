@@ -1,0 +1,1 @@
+-- Nothing: PostgreSQL keeps the list of an IN with the plan. On SQLite this migration writes the ledger's conditions out.
