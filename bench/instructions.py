@@ -3,8 +3,8 @@
 
 The release program runs under valgrind's callgrind with a fixed number of calls from four connections,
 whole answers first, then streams. Counted is what the gateway's own tasks execute: the connection of the
-caller, from the socket to the row in the journal, and the connection to the provider, with the
-allocations that they make. What happens beside a call and in batches whose size depends on the time
+caller, from the socket to the row in the journal, which works the connection to the provider too, with
+the allocations that they make. What happens beside a call and in batches whose size depends on the time
 (the ledger's writer, the journal's syncs, the sleep of idle threads) is left out: those figures would
 not come twice. Instructions do not depend on how busy the machine is; a little on its kind, because
 libraries choose their code by what the processor can do.
@@ -39,7 +39,6 @@ CONNECTIONS = 4
 # The tasks of the data path, by the functions that poll them, in callgrind's wildcards: it counts only inside of these.
 TASKS = {
     "caller": "tollgate_gateway::serve::connect::*closure*",
-    "provider": "*hyper::client::conn::http1::upgrades::UpgradeableConnection*poll",
 }
 # Where memory is asked for: the program's allocator, and the C library's for the libraries that are written in C.
 ALLOCATIONS = re.compile(r"^(mi_(malloc|zalloc|calloc|realloc)(_aligned)?|malloc|calloc|realloc)$")
@@ -57,9 +56,8 @@ FEATURES = {
 }
 PHASES = {
     "whole": {"calls": 1_000, "body": {"max_tokens": 100}},
-    # An event every few milliseconds, so that each is read alone however slow the counting is. How many reads that takes
-    # of the provider's connection still depends on the time, so that it is shown and not compared.
-    "stream": {"calls": 60, "compared": ["caller"], "body": {"max_tokens": 48, "stream": True}, "faults": {"chunk_interval_ms": 8}},
+    # An event every few milliseconds, so that each is read alone however slow the counting is.
+    "stream": {"calls": 60, "body": {"max_tokens": 48, "stream": True}, "faults": {"chunk_interval_ms": 8}},
 }
 
 
@@ -179,8 +177,8 @@ def a_call(costs, called, calls):
     return figures
 
 
-def total(figures, name=None):
-    return sum(figures[task] for task in PHASES.get(name, {}).get("compared", TASKS))
+def total(figures):
+    return sum(figures[task] for task in TASKS)
 
 
 def main():
@@ -217,11 +215,11 @@ def show_features(runs):
 
 def lowest(runs, name):
     """The run with the fewest instructions: what comes on top of it is chance."""
-    return min((run[name] for run in runs), key=lambda figures: total(figures, name))
+    return min((run[name] for run in runs), key=total)
 
 
 def renew(runs):
-    kept = ("caller", "provider", "allocations")
+    kept = (*TASKS, "allocations")
     recorded = {"instructions_a_call": {name: {figure: lowest(runs, name)[figure] for figure in kept} for name in PHASES},
                 "renew": "bench/instructions.py --renew"}
     RECORDED.write_text(json.dumps(recorded, indent=1) + "\n")
@@ -235,9 +233,9 @@ def compare(runs, above):
     print("| calls | instructions a call | recorded | change | spread of the runs | allocations a call |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in PHASES:
-        now, before = total(lowest(runs, name), name), total(recorded[name], name)
+        now, before = total(lowest(runs, name)), total(recorded[name])
         change = (now / before - 1) * 100
-        spread = (max(total(run[name], name) for run in runs) / now - 1) * 100
+        spread = (max(total(run[name]) for run in runs) / now - 1) * 100
         print(f"| {name} | {now:,} | {before:,} | {change:+.2f} % | {spread:.2f} % | "
               f"{lowest(runs, name)['allocations']} |")
         if change > above:

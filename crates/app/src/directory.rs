@@ -4,6 +4,7 @@
 //! something, and by polling what other nodes have changed.
 
 pub mod integration;
+mod several;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use tollgate_core::price::overrides::PriceOverrides;
 use tollgate_core::role::Role;
 use tollgate_core::tenant::{Tenant, TenantStatus};
 use tollgate_core::{IntegrationId, KeyId, TenantId};
+
+use several::Several;
 
 pub use integration::{Integration, Snapshot};
 
@@ -123,23 +126,32 @@ impl TenantEntry {
             .map(Arc::clone)
     }
 
+    /// The integration of that id, if the tenant has it.
+    fn find_id(&self, id: IntegrationId) -> Option<Arc<Integration>> {
+        let integrations = self.integrations.read();
+        let found = integrations.iter().find(|one| one.id == id);
+        found.map(Arc::clone)
+    }
+
     /// The tenant's only enabled integration among those that `serves` accepts; if none is
     /// enabled, the only one there is, so that the caller learns why it may not be used.
     fn only(&self, serves: impl Fn(&Snapshot) -> bool) -> Result<Arc<Integration>, RouteRefusal> {
         let integrations = self.integrations.read();
-        let fitting: Vec<_> = integrations
-            .iter()
-            .filter(|one| serves(&one.snapshot()))
-            .collect();
-        let enabled: Vec<_> = fitting
-            .iter()
-            .filter(|one| one.snapshot().record.is_usable())
-            .collect();
-        match (enabled.as_slice(), fitting.as_slice()) {
-            ([one], _) => Ok(Arc::clone(one)),
-            ([], [one]) => Ok(Arc::clone(one)),
-            ([], _) => Err(RouteRefusal::NoneServes),
-            _ => Err(RouteRefusal::Ambiguous),
+        let mut fitting = Several::default();
+        let mut enabled = Several::default();
+        for one in integrations.iter() {
+            let snapshot = one.snapshot();
+            if serves(&snapshot) {
+                fitting.add(one);
+                if snapshot.record.is_usable() {
+                    enabled.add(one);
+                }
+            }
+        }
+        match (enabled, fitting) {
+            (Several::One(one), _) | (Several::None, Several::One(one)) => Ok(Arc::clone(one)),
+            (Several::None, _) => Err(RouteRefusal::NoneServes),
+            (Several::More, _) => Err(RouteRefusal::Ambiguous),
         }
     }
 }
@@ -189,7 +201,7 @@ impl KeyEntry {
                 return Err(RouteRefusal::BoundElsewhere);
             }
             let one = tenant
-                .find(&bound.to_string())
+                .find_id(bound)
                 .ok_or_else(|| RouteRefusal::UnknownIntegration(bound.to_string()))?;
             let stripped = prefixed
                 .filter(|(named, _)| named.id == bound)

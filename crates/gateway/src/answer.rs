@@ -183,19 +183,16 @@ impl Desk {
 
     /// Puts on an answer what every answer has.
     pub(crate) fn dress(&self, headers: &mut HeaderMap, origin: Origin) {
-        headers.insert("x-request-id", self.request_id.clone());
-        headers.insert("request-id", self.request_id.clone());
+        headers.insert(X_REQUEST_ID, self.request_id.clone());
+        headers.insert(REQUEST_ID, self.request_id.clone());
         if self.dialect == Dialect::Bedrock {
             headers.insert("x-amzn-requestid", self.request_id.clone());
         }
         if let Some(call_id) = &self.call_id {
-            headers.insert("x-tollgate-call-id", call_id.clone());
+            headers.insert(CALL_ID, call_id.clone());
         }
         if let Some(verdict) = self.verdict {
-            headers.insert(
-                "x-tollgate-verdict",
-                HeaderValue::from_static(verdict.as_str()),
-            );
+            headers.insert(VERDICT, HeaderValue::from_static(verdict.as_str()));
         }
         headers.insert(ORIGIN, HeaderValue::from_static(origin.as_str()));
         self.attempt_headers(headers);
@@ -228,6 +225,10 @@ impl Desk {
     }
 }
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+const CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
+const VERDICT: HeaderName = HeaderName::from_static("x-tollgate-verdict");
 const ORIGIN: HeaderName = HeaderName::from_static("x-tollgate-origin");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
 const RATE_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining-requests");
@@ -244,11 +245,11 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         !bytes.is_empty() && bytes.len() <= REQUEST_ID_CHARS_MAX && bytes.iter().all(allowed)
     };
     headers
-        .get("x-request-id")
+        .get(X_REQUEST_ID)
         .filter(harmless)
         .cloned()
         .unwrap_or_else(|| {
             let id = format!("req_{}", cus_models::generate_uuid());
-            HeaderValue::from_str(&id).unwrap_or_else(|_| HeaderValue::from_static("req"))
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("req"))
         })
 }

@@ -37,6 +37,8 @@ impl Carrier for ProbeCarrier {
         *request.method_mut() = outbound.method;
         *request.uri_mut() = outbound.uri;
         *request.headers_mut() = outbound.headers;
+        // Nobody else does, and probes are few.
+        self.upstream.sweep();
         let answer = self.upstream.send(request);
         let whole = async {
             let (head, body) = answer

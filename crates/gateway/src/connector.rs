@@ -198,8 +198,10 @@ pub(crate) struct Punctual {
     patience: Duration,
 }
 
-type Stream = Heard<MaybeHttpsStream<TokioIo<TcpStream>>>;
-type StreamError = Box<dyn std::error::Error + Send + Sync>;
+/// A connection to a provider.
+pub(crate) type Stream = Heard<MaybeHttpsStream<TokioIo<TcpStream>>>;
+/// Why there is none.
+pub(crate) type StreamError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for Punctual {
     type Response = Stream;

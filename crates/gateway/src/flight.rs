@@ -1,7 +1,6 @@
 //! A call that has left, until it is settled. It outlives its caller: when the caller goes away,
 //! the flight is handed over and read to its end within bounds.
 
-mod alarm;
 mod recipe;
 mod silence;
 
@@ -11,8 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::response::Parts;
-use hyper::body::{Body, Incoming};
-use hyper_util::client::legacy::{Error as ClientError, ResponseFuture};
+use http_body::Body as _;
 use tokio::time::Instant;
 use tollgate_app::metering::Settled;
 use tollgate_core::config::OnDisconnect;
@@ -24,8 +22,8 @@ use crate::drain::Drains;
 use crate::phase::admit::Admitted;
 use crate::phase::settle::{self, Cut, Outcome};
 use crate::upload::Passage;
+use crate::upstream::{Asked, Coming, SendError};
 
-use alarm::Alarm;
 pub(crate) use recipe::Recipe;
 pub(crate) use silence::Silence;
 
@@ -43,7 +41,7 @@ pub(crate) struct Cargo {
     recipe: Recipe,
     reading: Reading,
     idle: Duration,
-    clock: Alarm,
+    left_at: Instant,
     last_heard: Instant,
     ends_at: Instant,
     first_byte: Duration,
@@ -62,8 +60,8 @@ enum Reading {
 }
 
 enum Progress {
-    Waiting(ResponseFuture),
-    Reading(Incoming),
+    Waiting(Asked),
+    Reading(Coming),
     Over,
 }
 
@@ -78,7 +76,7 @@ impl std::fmt::Debug for Cargo {
 impl Cargo {
     pub(crate) fn new(
         admitted: Admitted,
-        answer: ResponseFuture,
+        answer: Asked,
         recipe: Recipe,
         config: &GatewayConfig,
     ) -> Self {
@@ -90,7 +88,7 @@ impl Cargo {
             recipe,
             reading: Reading::Unopened,
             idle: Duration::from_secs(config.idle_seconds),
-            clock: Alarm::at(now + first_byte),
+            left_at: now,
             last_heard: now,
             ends_at: now + Duration::from_secs(config.total_seconds),
             first_byte,
@@ -125,17 +123,16 @@ impl Cargo {
 
     /// Is ready when the head is late. A provider has its time from when it has the whole request.
     fn poll_head_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            ready!(self.clock.poll(cx));
-            let Some(passage) = &self.recipe.passage else {
-                return Poll::Ready(());
-            };
-            let ended = passage.ended_at().map(|ended| ended + self.first_byte);
-            let deadline = ended.unwrap_or(self.upload_ends_at);
-            if self.clock.moment() >= deadline {
-                return Poll::Ready(());
-            }
-            self.clock.set(deadline);
+        let deadline = match &self.recipe.passage {
+            None => self.left_at + self.first_byte,
+            Some(passage) => match passage.ended_at() {
+                Some(ended_at) => ended_at + self.first_byte,
+                None => self.upload_ends_at,
+            },
+        };
+        match &mut self.progress {
+            Progress::Waiting(asked) => asked.poll_late(deadline, cx),
+            Progress::Reading(_) | Progress::Over => Poll::Ready(()),
         }
     }
 
@@ -162,6 +159,11 @@ impl Cargo {
                         continue;
                     };
                     self.heard();
+                    // Who never pauses is not waited for, so that no timer would be looked at.
+                    if self.last_heard >= self.ends_at {
+                        self.progress = Progress::Over;
+                        return Poll::Ready(Some(Err(Silence::TooSlow)));
+                    }
                     return Poll::Ready(Some(Ok(piece)));
                 }
                 Poll::Ready(Some(Err(_))) => {
@@ -301,7 +303,7 @@ impl Cargo {
         matches!(&self.admitted, Some(Admitted::Held(hold)) if hold.has_left())
     }
 
-    fn silence(&self, error: &ClientError) -> Silence {
+    fn silence(&self, error: &SendError) -> Silence {
         if let Some(reached) = self.recipe.passage.as_deref().and_then(Passage::halted) {
             return Silence::Halted(reached);
         }
@@ -327,24 +329,14 @@ impl Cargo {
         self.last_heard = Instant::now();
     }
 
-    /// Notices a provider that pauses too long. The timer is set anew only when it fires, so that
-    /// a piece that comes in time costs nothing.
+    /// Notices a provider that pauses too long.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Silence>>> {
         let deadline = (self.last_heard + self.idle).min(self.ends_at);
-        loop {
-            if self.clock.poll(cx).is_pending() {
-                if self.clock.moment() > deadline {
-                    self.clock.set(deadline);
-                    continue;
-                }
-                return Poll::Pending;
-            }
-            if self.clock.moment() >= deadline {
-                self.progress = Progress::Over;
-                return Poll::Ready(Some(Err(Silence::TooSlow)));
-            }
-            self.clock.set(deadline);
+        if let Progress::Reading(body) = &mut self.progress {
+            ready!(body.poll_late(deadline, cx));
         }
+        self.progress = Progress::Over;
+        Poll::Ready(Some(Err(Silence::TooSlow)))
     }
 }
 

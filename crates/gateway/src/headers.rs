@@ -11,7 +11,7 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-upst
 
 /// Headers that say something of the answer, or help to try again. Others concern the provider's
 /// host, its account or one connection, and would mislead whoever calls this host.
-const PASSED: [HeaderName; 18] = [
+static PASSED: [HeaderName; 18] = [
     CONTENT_TYPE,
     CONTENT_ENCODING,
     CONTENT_LANGUAGE,
@@ -32,20 +32,24 @@ const PASSED: [HeaderName; 18] = [
     HeaderName::from_static("x-amzn-bedrock-performanceconfig-latency"),
 ];
 
+/// The names under which providers give a request's id, the first that is there being the one.
+static REQUEST_IDS: [HeaderName; 3] = [
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+];
+
 /// Takes over what the caller is to get of the provider's headers.
-pub(crate) fn for_caller(mut headers: HeaderMap) -> HeaderMap {
+pub(crate) fn for_caller(headers: HeaderMap) -> HeaderMap {
     let mut passed = HeaderMap::with_capacity(16);
-    for name in PASSED {
-        if let Some(value) = headers.remove(&name) {
+    if let Some(id) = REQUEST_IDS.iter().find_map(|name| headers.get(name)) {
+        passed.insert(UPSTREAM_REQUEST_ID, id.clone());
+    }
+    // A header's second value comes without its name: only the first is taken.
+    for (name, value) in headers {
+        if let Some(name) = name.filter(|name| PASSED.contains(name)) {
             passed.insert(name, value);
         }
-    }
-    let theirs = headers
-        .remove("request-id")
-        .or_else(|| headers.remove("x-request-id"))
-        .or_else(|| headers.remove("x-amzn-requestid"));
-    if let Some(id) = theirs {
-        passed.insert(UPSTREAM_REQUEST_ID, id);
     }
     passed
 }

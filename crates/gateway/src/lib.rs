@@ -4,6 +4,7 @@
 //! what only the phase before it can give. [`flight`] keeps a call alive when its caller goes
 //! away; [`serve`] owns the sockets and the tasks.
 
+mod alarm;
 mod answer;
 mod attempts;
 mod background;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tollgate_app::App;
 
+use crate::alarm::HeadTimer;
 use crate::config::GatewayConfig;
 use crate::connector::Connector;
 use crate::drain::Drains;
@@ -21,7 +22,7 @@ use crate::exchange::{Gateway, exchange};
 use crate::metrics::Metrics;
 use crate::patience::{Patient, Unread};
 use crate::upload::spool::Spool;
-use crate::upstream::Upstream;
+use crate::upstream::{self, Upstream};
 
 /// Bytes that a connection buffers of what it reads.
 const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
@@ -101,9 +102,11 @@ async fn accept(
 ) {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
+    let mut sweep = tokio::time::interval(upstream::REST);
     loop {
         tokio::select! {
             _ = stopped.changed() => break,
+            _ = sweep.tick() => gateway.upstream.sweep(),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => connect(&gateway, &graceful, stream, &mut connections),
                 // Out of file handles, or the caller is gone already: neither is worth dying for.
@@ -145,7 +148,7 @@ fn connect(
         async move { Ok::<_, std::convert::Infallible>(exchange(gateway, request, &unread).await) }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
+        .timer(HeadTimer::default())
         .header_read_timeout(Duration::from_secs(gateway.config.head_seconds))
         .max_buf_size(READ_BUFFER_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), service);

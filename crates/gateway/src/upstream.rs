@@ -1,132 +1,50 @@
-//! The way to providers: pooled connections, and a request body that journals its call before
-//! the first byte leaves.
+//! The way to providers: connections that are kept and used again, each worked by the call that is
+//! on it, and a request body that journals its call before the first byte leaves.
 
-use std::collections::VecDeque;
-use std::pin::Pin;
+mod asked;
+mod departure;
+mod line;
+mod pool;
+
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use bytes::Bytes;
 use http::Request;
-use http_body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::{Client, ResponseFuture};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tollgate_app::metering::{Dispatch, DispatchError};
-use tollgate_providers::EditedBody;
 
 use crate::config::GatewayConfig;
-use crate::connector::{Connector, Punctual};
-use crate::upload::{BrokenOff, Upload};
+use crate::connector::Connector;
 
-/// Bytes that a connection buffers of what a provider says; a head must fit.
-const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
+pub(crate) use asked::{Asked, Coming, SendError};
+pub(crate) use departure::Departure;
 
-/// The pooled client.
+pub(crate) use pool::REST;
+
+use pool::Pool;
+
+/// Sends requests to providers: without redirects, without proxies, and nothing twice that may
+/// have left. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Upstream {
-    client: Client<Punctual, Departure>,
-}
-
-/// A request body on its way out. The connection asks for its first piece when it is about to
-/// write the head; that is the moment the call is journaled as dispatched. Where the journal syncs
-/// always, the body waits for the disk, and no thread with it. A connection that is never made asks
-/// for nothing.
-#[derive(Debug)]
-pub(crate) struct Departure {
-    dispatch: Option<Arc<Dispatch>>,
-    pieces: VecDeque<Bytes>,
-    bytes: u64,
-    /// A form, which then is all of the body.
-    upload: Option<Box<Upload>>,
-}
-
-/// Why a request's body does not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum NotSent {
-    /// The call may not leave.
-    #[error(transparent)]
-    Dispatch(#[from] DispatchError),
-    /// The caller's upload broke off.
-    #[error(transparent)]
-    BrokenOff(#[from] BrokenOff),
+    pool: Arc<Pool>,
 }
 
 impl Upstream {
-    /// A client without redirects, proxies or retries of what may have been sent.
+    /// Begins with no connection.
     pub(crate) fn new(config: &GatewayConfig, connector: &Connector) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(config.idle_connections_max)
-            .http1_max_buf_size(READ_BUFFER_BYTES_MAX)
-            .build(connector.within(Duration::from_secs(config.connect_seconds)));
-        Self { client }
-    }
-
-    pub(crate) fn send(&self, request: Request<Departure>) -> ResponseFuture {
-        self.client.request(request)
-    }
-}
-
-impl Departure {
-    /// The body of a call that is journaled when it leaves.
-    pub(crate) fn new(body: EditedBody, dispatch: Option<Arc<Dispatch>>) -> Self {
-        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
         Self {
-            dispatch,
-            pieces: body.into_pieces().into(),
-            bytes,
-            upload: None,
+            pool: Arc::new(Pool::new(config, connector)),
         }
     }
 
-    /// The form of a call that is journaled when it leaves.
-    pub(crate) fn of_upload(upload: Upload, dispatch: Option<Arc<Dispatch>>) -> Self {
-        Self {
-            dispatch,
-            pieces: VecDeque::new(),
-            bytes: upload.left(),
-            upload: Some(Box::new(upload)),
+    /// Sends a request to where its address says, on a connection that is there or a new one.
+    pub(crate) fn send(&self, request: Request<Departure>) -> Asked {
+        match self.pool.rack(request.uri()) {
+            Some(rack) => Asked::new(rack, request),
+            None => Asked::nobody(),
         }
     }
-}
 
-impl Body for Departure {
-    type Data = Bytes;
-    type Error = NotSent;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, NotSent>>> {
-        let this = self.get_mut();
-        if let Some(dispatch) = &this.dispatch {
-            let left = ready!(dispatch.poll_leave(cx));
-            this.dispatch = None;
-            if let Err(refused) = left {
-                return Poll::Ready(Some(Err(refused.into())));
-            }
-        }
-        if let Some(upload) = &mut this.upload {
-            let piece = ready!(upload.poll_piece(cx));
-            this.bytes = upload.left();
-            return Poll::Ready(piece.map(|piece| Ok(Frame::data(piece?))));
-        }
-        let piece = this.pieces.pop_front();
-        if let Some(piece) = &piece {
-            this.bytes = this
-                .bytes
-                .saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
-        }
-        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.dispatch.is_none() && self.pieces.is_empty() && self.bytes == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes)
+    /// Closes the connections that have not been used for a while.
+    pub(crate) fn sweep(&self) {
+        self.pool.sweep();
     }
 }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 
 /// A connection whose writes go nowhere once its peer does not take them any more.
 #[derive(Debug)]
@@ -96,11 +95,5 @@ impl<S: Write + Unpin> Write for Heard<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl<S: Connection> Connection for Heard<S> {
-    fn connected(&self) -> Connected {
-        self.stream.connected()
     }
 }

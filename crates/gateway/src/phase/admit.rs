@@ -1,6 +1,6 @@
 //! Phase three: whether the call may leave, and what is held for it.
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use tollgate_app::metering::{CallFacts, Hold, NotAdmitted};
 use tollgate_core::hold::Ask;
 use tollgate_core::verdict::Verdict;
@@ -10,6 +10,10 @@ use crate::answer::Desk;
 use crate::error::Refused;
 use crate::exchange::Gateway;
 use crate::phase::resolve::Route;
+
+static CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
+static SESSION_ID: HeaderName = HeaderName::from_static("x-tollgate-session-id");
+static AGENT_ID: HeaderName = HeaderName::from_static("x-tollgate-agent-id");
 
 /// A call that may leave.
 #[derive(Debug)]
@@ -39,7 +43,7 @@ pub(crate) async fn admit(
     if route.operation.is_billed_later() {
         return later(gateway, route, desk).await;
     }
-    let call_id: Option<CallId> = header(route, "x-tollgate-call-id")?;
+    let call_id: Option<CallId> = header(route, &CALL_ID)?;
     let Some((_, facts)) = route.body.as_ref().filter(|_| route.operation.is_billed()) else {
         gateway
             .app
@@ -56,8 +60,8 @@ pub(crate) async fn admit(
         .map_err(|error| Refused::request(&error))?;
     let call = CallFacts {
         call_id,
-        session_id: header::<SessionId>(route, "x-tollgate-session-id")?,
-        agent_id: header::<AgentId>(route, "x-tollgate-agent-id")?,
+        session_id: header::<SessionId>(route, &SESSION_ID)?,
+        agent_id: header::<AgentId>(route, &AGENT_ID)?,
         model,
         ask,
         prices: route.prices.clone(),
@@ -80,8 +84,8 @@ async fn later(gateway: &Gateway, route: &Route, desk: &mut Desk) -> Result<Admi
     }
     let call = CallFacts {
         call_id: None,
-        session_id: header::<SessionId>(route, "x-tollgate-session-id")?,
-        agent_id: header::<AgentId>(route, "x-tollgate-agent-id")?,
+        session_id: header::<SessionId>(route, &SESSION_ID)?,
+        agent_id: header::<AgentId>(route, &AGENT_ID)?,
         model: route.operation.as_str().into(),
         ask: Ask {
             worst: TokenUsage::NONE,
@@ -130,7 +134,7 @@ async fn hold(
 }
 
 /// A caller's own id in a header, if it sent one.
-fn header<T: std::str::FromStr>(route: &Route, name: &'static str) -> Result<Option<T>, Refused> {
+fn header<T: std::str::FromStr>(route: &Route, name: &HeaderName) -> Result<Option<T>, Refused> {
     let Some(value) = route.head.headers.get(name) else {
         return Ok(None);
     };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::response::Parts;
 use http::{Request, StatusCode};
-use hyper_util::client::legacy::ResponseFuture;
 use tollgate_app::health::Sign;
 use tollgate_app::metering::Dispatch;
 use tollgate_providers::{Bounds, MeterPlan, Outbound, RequestFacts, UsageChunk};
@@ -18,7 +17,7 @@ use crate::phase::admit::Admitted;
 use crate::phase::resolve::Route;
 use crate::phase::settle::Outcome;
 use crate::upload::{Passage, Upload};
-use crate::upstream::Departure;
+use crate::upstream::{Asked, Departure};
 
 /// A call whose provider has begun to answer.
 #[derive(Debug)]
@@ -92,7 +91,7 @@ fn depart(
     outbound: Outbound,
     upload: Option<Upload>,
     dispatch: Option<Arc<Dispatch>>,
-) -> ResponseFuture {
+) -> Asked {
     let departure = match upload {
         Some(upload) => Departure::of_upload(upload, dispatch),
         None => Departure::new(outbound.body, dispatch),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use tollgate_app::directory::KeyEntry;
@@ -46,10 +46,14 @@ pub(crate) fn identify(gateway: &Gateway, head: &Parts, desk: &Desk) -> Result<C
 }
 
 /// The headers beside `Authorization` that clients of one vendor or another bring their key in.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", OWN_HEADER];
+static KEY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    OWN_HEADER,
+];
 
 /// The header for clients that need `Authorization` for something else.
-const OWN_HEADER: &str = "x-tollgate-key";
+const OWN_HEADER: HeaderName = HeaderName::from_static("x-tollgate-key");
 
 /// How an `Authorization` begins that is a signature of AWS's.
 const SIGNATURE: &[u8] = b"AWS4-HMAC-SHA256";
@@ -85,7 +89,7 @@ fn presented_key(headers: &HeaderMap) -> Result<&str, Refused> {
         });
     let api_key = KEY_HEADERS
         .iter()
-        .flat_map(|name| headers.get_all(*name))
+        .flat_map(|name| headers.get_all(name))
         .map(|value| value.to_str().ok());
     let mut found = None;
     for key in in_authorization.chain(api_key) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderValue;
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 use tollgate_app::metering::Settled;
@@ -45,6 +45,9 @@ pub(crate) struct Relay {
     /// When the provider was last heard before the head of the answer goes to the caller.
     heard_at: Option<Instant>,
 }
+
+/// What a whole answer cost.
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 
 /// What a caller is told whose stream cannot be gone on with in its words.
 const UNTRANSLATABLE: &str =
@@ -99,9 +102,9 @@ pub(crate) async fn relay(
     head.version = http::Version::HTTP_11;
     desk.dress(&mut head.headers, Origin::Provider);
     if let Some(Settled { cost, .. }) = settled
-        && let Ok(cost) = HeaderValue::from_str(&cost.to_string())
+        && let Ok(cost) = HeaderValue::try_from(cost.to_string())
     {
-        head.headers.insert("x-tollgate-cost-usd", cost);
+        head.headers.insert(COST, cost);
     }
     let answer = if relay.stage == Stage::Over {
         Answer::Whole(relay.out)

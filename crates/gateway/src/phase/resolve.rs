@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{HeaderName, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
@@ -218,8 +218,10 @@ async fn read_body(
     Ok(Some((bytes, facts)))
 }
 
+const INTEGRATION: HeaderName = HeaderName::from_static("x-tollgate-integration");
+
 fn integration_header(head: &Parts) -> Result<Option<&str>, Refused> {
-    let Some(value) = head.headers.get("x-tollgate-integration") else {
+    let Some(value) = head.headers.get(INTEGRATION) else {
         return Ok(None);
     };
     value.to_str().map(Some).map_err(|_not_text| {

@@ -7,6 +7,7 @@
 
 mod attempts;
 mod batches;
+mod connections;
 mod crossings;
 mod destinations;
 mod disconnects;

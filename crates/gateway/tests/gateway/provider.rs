@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -50,6 +51,9 @@ impl Seen {
 struct Shared {
     scripts: Mutex<VecDeque<Vec<Step>>>,
     seen: Mutex<Vec<Seen>>,
+    /// Connections that were made, and those that have ended.
+    made: AtomicUsize,
+    ended: AtomicUsize,
     go: Notify,
     arrived: Notify,
 }
@@ -73,7 +77,13 @@ impl Provider {
             let mut connections = JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                connections.spawn(serve(stream, Arc::clone(&serving)));
+                let shared = Arc::clone(&serving);
+                shared.made.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(async move {
+                    serve(stream, Arc::clone(&shared)).await;
+                    shared.ended.fetch_add(1, Ordering::SeqCst);
+                    shared.arrived.notify_waiters();
+                });
             }
         });
         Self {
@@ -102,6 +112,22 @@ impl Provider {
     pub(crate) async fn arrived(&self, count: usize) {
         while self.shared.seen.lock().len() < count {
             self.shared.arrived.notified().await;
+        }
+    }
+
+    /// How many connections were made to it.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.made.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many connections have ended.
+    pub(crate) async fn ended(&self, count: usize) {
+        loop {
+            let woken = self.shared.arrived.notified();
+            if self.shared.ended.load(Ordering::SeqCst) >= count {
+                return;
+            }
+            woken.await;
         }
     }
 
