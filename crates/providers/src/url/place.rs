@@ -26,6 +26,21 @@ pub(super) fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
+/// Whether a name means the same to readers that decode the letters of foreign scripts and to a
+/// name server, which is asked for it as it is written: `xn--` stands before nothing but what such
+/// letters are encoded as, in the one way that there is.
+fn is_one_name(host: &str) -> bool {
+    let is_encoded = |label: &str| {
+        let mark = label.as_bytes().first_chunk::<4>();
+        mark.is_some_and(|mark| mark.eq_ignore_ascii_case(b"xn--"))
+    };
+    if !host.split('.').any(is_encoded) {
+        return true;
+    }
+    let read = idna::domain_to_ascii_cow(host.as_bytes(), idna::AsciiDenyList::URL);
+    read.is_ok_and(|read| read.eq_ignore_ascii_case(host))
+}
+
 impl Place {
     /// What the spelling of a host tells.
     pub(super) fn of(host: &str) -> Result<Self, UrlError> {
@@ -37,7 +52,7 @@ impl Place {
             let is_bare = !label.starts_with('-') && !label.ends_with('-');
             !label.is_empty() && label.len() <= 63 && is_bare && label.bytes().all(inside)
         };
-        if host.len() > 253 || !host.split('.').all(label) {
+        if host.len() > 253 || !host.split('.').all(label) || !is_one_name(host) {
             return Err(UrlError::Host);
         }
         // A last label that begins with a digit is an IPv4 address to someone, in some spelling.
