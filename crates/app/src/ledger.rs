@@ -5,6 +5,7 @@
 
 mod beside;
 mod earlier;
+mod late;
 mod progress;
 mod writer;
 
@@ -25,6 +26,7 @@ pub use self::progress::LedgerProgress;
 
 use self::writer::Books;
 use crate::authority::Authority;
+use crate::directory::Integration;
 use crate::error::AppError;
 use crate::journal::{Journal, Receipt};
 
@@ -61,6 +63,8 @@ pub(crate) struct Carried {
     pub(crate) claim: Option<Claim>,
     /// When it was admitted, on the machine's clock, where its row is to count it for the next run of this node.
     pub(crate) mark: Option<i64>,
+    /// Whose limits hear of it once it is known to be new: of what may be in the ledger already.
+    pub(crate) late: Option<Arc<Integration>>,
 }
 
 /// The way into the ledger.

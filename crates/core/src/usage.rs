@@ -134,6 +134,17 @@ pub struct UsageEntry {
 }
 
 impl UsageEntry {
+    /// How `extra` begins in the row of a batch.
+    const OF_BATCH: &'static str = "{\"batch\":";
+
+    /// Whether it stands for calls of a batch: its id follows from their results, so that another
+    /// entry with that id is the same one once more, at whatever time it was made.
+    #[must_use]
+    pub fn is_of_batch(&self) -> bool {
+        let extra = self.extra.as_deref().unwrap_or_default();
+        extra.starts_with(Self::OF_BATCH)
+    }
+
     /// The month it is charged to.
     #[must_use]
     pub fn period(&self) -> Period {

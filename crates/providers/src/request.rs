@@ -4,6 +4,7 @@
 //! are skipped without recursion. What is read is exactly what is forwarded, so a member that
 //! matters and stands there twice is refused; a name in other letters (`Model`) is not ours.
 
+mod batch;
 mod bedrock;
 mod form;
 mod hold;

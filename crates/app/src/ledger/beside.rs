@@ -20,6 +20,10 @@ pub(super) fn beside(
     };
     let all = entries.iter().zip(marks).enumerate();
     let beside = all.filter_map(|(place, (entry, mark))| {
+        if entry.is_of_batch() {
+            // What has its id is the same batch, read by somebody else at the same time.
+            return None;
+        }
         let suffix = if report.others.contains(&place) {
             // Where it ended is another copy of it, this is the same: when it was admitted.
             format!("~{:x}", entry.created_at.as_microsecond())

@@ -10,6 +10,7 @@ use tollgate_core::usage::UsageEntry;
 use tollgate_store::{AppendReport, StoreError};
 
 use super::beside::beside;
+use super::late::Late;
 use super::{Carried, Claim, Earlier, EarlierIds, Posting, Shared, WriterConfig};
 use crate::authority::Authority;
 use crate::journal::{Journal, Receipt};
@@ -40,21 +41,28 @@ struct Batch {
     receipts: Vec<Receipt>,
     /// Dropped with the batch.
     claims: Vec<Claim>,
+    /// What joins the batch if it is not in the ledger already.
+    late: Vec<Late>,
     /// How many of the entries are of an earlier run.
     earlier: u64,
 }
 
 impl Batch {
     fn add(&mut self, posting: Posting) {
-        let Carried { claim, mark } = posting.carried;
-        self.entries.push(posting.entry);
-        self.marks.push(mark);
+        let Carried { claim, mark, late } = posting.carried;
         self.receipts.extend(posting.receipt);
         self.claims.extend(claim);
+        if let Some(integration) = late {
+            let entry = posting.entry;
+            return self.late.push(Late { entry, integration });
+        }
+        self.entries.push(posting.entry);
+        self.marks.push(mark);
     }
 
     fn rows(&self) -> u64 {
-        u64::try_from(self.entries.len()).unwrap_or(u64::MAX)
+        let rows = self.entries.len().saturating_add(self.late.len());
+        u64::try_from(rows).unwrap_or(u64::MAX)
     }
 }
 
@@ -169,8 +177,9 @@ where
     }
 
     /// Writes one batch, for as long as it takes.
-    async fn book(&self, batch: Batch) {
+    async fn book(&self, mut batch: Batch) {
         let rows = batch.rows();
+        self.join_late(&mut batch).await;
         let mut patience = Patience::new();
         while let Err(error) = self.append(&batch).await {
             let wait_ms = patience.next();
@@ -178,6 +187,7 @@ where
             tracing::warn!(%error, rows, wait_ms, "the ledger does not take a batch; trying again");
             (self.pause)(Duration::from_millis(wait_ms)).await;
         }
+        batch.late.iter().for_each(Late::charge);
         drop(batch.claims);
         self.journal.posted(batch.receipts);
         let now = self.clock.now().wall.as_microsecond();
@@ -193,6 +203,34 @@ where
             .fetch_add(ended, Ordering::SeqCst)
             .saturating_add(ended);
         self.progress.send_replace(posted);
+    }
+
+    /// Adds what may have been in the ledger already and is not, for as long as it takes to know.
+    async fn join_late(&self, batch: &mut Batch) {
+        if batch.late.is_empty() {
+            return;
+        }
+        let ids: Vec<_> = batch.late.iter().map(Late::key).collect();
+        let mut patience = Patience::new();
+        let known = loop {
+            match self.authority.known_calls(&ids).await {
+                Ok(known) => break known,
+                Err(error) => {
+                    let wait_ms = patience.next();
+                    tracing::warn!(%error, wait_ms, "whether rows are in the ledger cannot be looked up; trying again");
+                    (self.pause)(Duration::from_millis(wait_ms)).await;
+                }
+            }
+        };
+        let mut known = known.into_iter();
+        batch.late.retain(|_| known.next().flatten().is_none());
+        let left_out = ids.len().saturating_sub(batch.late.len());
+        let left_out = u64::try_from(left_out).unwrap_or(u64::MAX);
+        self.shared.duplicates.fetch_add(left_out, Ordering::SeqCst);
+        for late in &batch.late {
+            batch.entries.push(late.entry.clone());
+            batch.marks.push(None);
+        }
     }
 
     async fn append(&self, batch: &Batch) -> Result<(), StoreError> {

@@ -1,10 +1,9 @@
 //! Batches are charged when their results are read, once: a row for each model, under ids that
-//! follow from the integration and from what was read, so that reading again changes nothing.
+//! follow from what was read, so that reading again, or reading a copy, changes nothing.
 
 use std::sync::Arc;
 
 use cus_models::CusPolicyResult;
-use tollgate_core::hold::{Actual, HoldAmount};
 use tollgate_core::price::PricePin;
 use tollgate_core::price::fees::Tariff;
 use tollgate_core::usage::{UsageEntry, UsageSource};
@@ -15,10 +14,13 @@ use crate::app::App;
 use crate::directory::Integration;
 use crate::ledger::Carried;
 
-/// Letters of a provider's id that stand in the ids of rows, at most: its last ones.
-const THING_CHARS_MAX: usize = 60;
+/// Letters of a model's name that a row can have.
+const MODEL_CHARS_MAX: usize = 100;
 
-/// Somebody who reads what may be the results of a batch that is not booked yet.
+/// Letters of a provider's id that stand in the ids of rows, at most: its last ones.
+const THING_CHARS_MAX: usize = 50;
+
+/// Somebody who reads what may be the results of a batch.
 #[derive(Debug)]
 pub struct BatchReading {
     app: Arc<App>,
@@ -33,44 +35,33 @@ struct Group {
 }
 
 impl App {
-    /// Whether results that are read under this id of the provider's are to be booked: nothing when
-    /// they were. Where the store cannot be asked they are, since a second booking changes nothing.
-    pub async fn batch_reading(
+    /// Reads results through an integration, under this id of the provider's.
+    #[must_use]
+    pub fn batch_reading(
         self: &Arc<Self>,
         integration: &Arc<Integration>,
         thing: &str,
-    ) -> Option<BatchReading> {
-        let reading = BatchReading {
+    ) -> BatchReading {
+        BatchReading {
             app: Arc::clone(self),
             integration: Arc::clone(integration),
             thing: thing.into(),
-        };
-        let first = reading.call_id(0)?;
-        let authority = &self.metering().authority;
-        match authority
-            .is_call_known(&integration.tenant_id, &first)
-            .await
-        {
-            Ok(true) => None,
-            Ok(false) => Some(reading),
-            Err(error) => {
-                tracing::warn!(%error, "whether a batch is booked cannot be looked up");
-                Some(reading)
-            }
         }
     }
 }
 
 impl BatchReading {
-    /// Books what was read, unless somebody else does just now. To be called only when the results
-    /// were read to their end.
+    /// Books what was read, unless it is booked or somebody else does just now. To be called only
+    /// when the results were read to their end.
     pub fn book(&self, results: &BatchResults) {
         let now = self.app.now();
         let mut unread = results.unread;
         for (place, group) in self.groups(results, now).iter().enumerate() {
-            let Some(entry) = self.row(place, group, std::mem::take(&mut unread), now) else {
+            let Some(call_id) = self.call_id(results.mark, place) else {
                 continue;
             };
+            let entry = self.row(call_id, group, std::mem::take(&mut unread), now);
+            let Some(entry) = entry else { continue };
             self.post(entry);
         }
         if unread > 0 {
@@ -109,7 +100,7 @@ impl BatchReading {
         groups
     }
 
-    fn row(&self, place: usize, group: &Group, unread: u64, now: Moment) -> Option<UsageEntry> {
+    fn row(&self, call_id: CallId, group: &Group, unread: u64, now: Moment) -> Option<UsageEntry> {
         let Group { used, price } = group;
         let cost = price.as_ref().map_or(Ok(Nanos::ZERO), |price| {
             let fees = price.rates.fees(&used.tools)?;
@@ -122,15 +113,15 @@ impl BatchReading {
         if !used.tools.is_none() {
             extra["tool_uses"] = serde_json::json!(used.tools);
         }
-        let is_short = unread > 0;
+        let (error_code, error_message) = self.complaint(group, unread).unzip();
         Some(UsageEntry {
             tenant_id: self.integration.tenant_id.clone(),
             integration_id: self.integration.id,
-            call_id: self.call_id(place)?,
+            call_id,
             session_id: None,
             agent_id: None,
             provider: self.integration.snapshot().record.provider_type,
-            model: (&*used.model).into(),
+            model: shortened(&used.model),
             tokens: used.tokens,
             cost,
             held: Nanos::ZERO,
@@ -138,12 +129,34 @@ impl BatchReading {
             price: price.clone(),
             latency_ms: None,
             policy_result: CusPolicyResult::Allowed,
-            error_code: is_short.then(|| "usage_unreadable".into()),
-            error_message: is_short
-                .then(|| format!("the usage of {unread} results of the batch could not be read")),
+            error_code: error_code.map(Into::into),
+            error_message,
             extra: Some(extra.to_string().into_boxed_str()),
             created_at: now.wall,
         })
+    }
+
+    /// What is wrong with a row: that it does not tell all, or that a budget cannot see its cost.
+    fn complaint(&self, group: &Group, unread: u64) -> Option<(&'static str, String)> {
+        if unread > 0 {
+            let message = format!("the usage of {unread} results of the batch could not be read");
+            return Some(("usage_unreadable", message));
+        }
+        let has_budget = self.integration.snapshot().record.budget_limit_cents > 0;
+        if group.price.is_some() || !has_budget {
+            return None;
+        }
+        let model = &group.used.model;
+        tracing::warn!(
+            integration = %self.integration.id,
+            %model,
+            "a batch used a model without a price, so that the budget did not hear of its cost",
+        );
+        let message = format!(
+            "the model {model} has no price, so that nothing was charged: give it one in the \
+             integration's `prices`"
+        );
+        Some(("price_unknown", message))
     }
 
     fn post(&self, entry: UsageEntry) {
@@ -159,34 +172,32 @@ impl BatchReading {
                 None
             }
         };
-        let held = HoldAmount {
-            period: entry.period(),
-            cost: Nanos::ZERO,
-            tokens: 0,
-            rate_mark: 0,
-        };
-        let actual = Actual {
-            cost: entry.cost,
-            tokens: i64::try_from(entry.tokens.total()).unwrap_or(i64::MAX),
-        };
-        {
-            let mut gate = self.integration.gate.lock();
-            gate.retake(&held);
-            gate.settle(&held, &actual);
-        }
         let carried = Carried {
             claim: Some(claim),
             // It is no call: no minute counts it.
             mark: None,
+            late: Some(Arc::clone(&self.integration)),
         };
         ledger.post(receipt, entry, carried);
     }
 
-    /// The id of a row of these results.
-    fn call_id(&self, place: usize) -> Option<CallId> {
+    /// The id of a row of these results: of what they are where the provider gave each call an id,
+    /// else of where they were read.
+    fn call_id(&self, mark: Option<u128>, place: usize) -> Option<CallId> {
+        if let Some(mark) = mark {
+            return format!("batch.{mark:032x}.{place}").parse().ok();
+        }
         let skipped = self.thing.len().saturating_sub(THING_CHARS_MAX);
         let thing = self.thing.get(skipped..).unwrap_or(&self.thing);
         let integration = self.integration.id.uuid().simple();
-        format!("{integration}.{thing}.{place}").parse().ok()
+        format!("batch.{integration}.{thing}.{place}").parse().ok()
     }
+}
+
+/// A model's name as a row can have it.
+fn shortened(model: &str) -> Arc<str> {
+    let end = model.char_indices().nth(MODEL_CHARS_MAX);
+    end.and_then(|(at, _)| model.get(..at))
+        .unwrap_or(model)
+        .into()
 }

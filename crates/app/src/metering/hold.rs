@@ -287,6 +287,7 @@ impl Hold {
         let carried = Carried {
             claim: self.terms.claim.take(),
             mark: is_counted.then_some(self.terms.amount.rate_mark),
+            late: None,
         };
         self.metering.ledger.post(receipt, entry, carried);
         settled

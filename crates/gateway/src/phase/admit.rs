@@ -1,10 +1,13 @@
 //! Phase three: whether the call may leave, and what is held for it.
 
+use std::sync::Arc;
+
 use http::{HeaderName, StatusCode};
 use tollgate_app::metering::{CallFacts, Hold, NotAdmitted};
 use tollgate_core::hold::Ask;
 use tollgate_core::verdict::Verdict;
 use tollgate_core::{AgentId, CallId, Nanos, SessionId, TokenUsage};
+use tollgate_providers::RequestFacts;
 
 use crate::answer::Desk;
 use crate::error::Refused;
@@ -14,6 +17,9 @@ use crate::phase::resolve::Route;
 static CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
 static SESSION_ID: HeaderName = HeaderName::from_static("x-tollgate-session-id");
 static AGENT_ID: HeaderName = HeaderName::from_static("x-tollgate-agent-id");
+
+/// Letters of a model's name that a row can have.
+const MODEL_CHARS_MAX: usize = 100;
 
 /// A call that may leave.
 #[derive(Debug)]
@@ -82,21 +88,41 @@ async fn later(gateway: &Gateway, route: &Route, desk: &mut Desk) -> Result<Admi
         );
         return Err(refused.never_again());
     }
+    let unpriced = unpriced_model(gateway, route)?;
     let call = CallFacts {
         call_id: None,
         session_id: header::<SessionId>(route, &SESSION_ID)?,
         agent_id: header::<AgentId>(route, &AGENT_ID)?,
-        model: route.operation.as_str().into(),
         ask: Ask {
             worst: TokenUsage::NONE,
-            cost: Some(Nanos::ZERO),
+            cost: unpriced.is_none().then_some(Nanos::ZERO),
         },
+        model: unpriced.unwrap_or_else(|| route.operation.as_str().into()),
         prices: None,
     };
     let hold = hold(gateway, route, desk, call).await?;
     let call_id = hold.call_id().clone();
     hold.release();
     Ok(Admitted::Free(call_id))
+}
+
+/// A model without a price among those that a batch asks for, as far as its request names them:
+/// under a budget it is refused like any call of that model.
+fn unpriced_model(gateway: &Gateway, route: &Route) -> Result<Option<Arc<str>>, Refused> {
+    let Some((body, _)) = &route.body else {
+        return Ok(None);
+    };
+    let models = RequestFacts::batch_models(route.operation, body);
+    let models = models.map_err(|error| Refused::request(&error))?;
+    let now = gateway.app.now();
+    let unpriced = models.into_iter().find(|model| {
+        let prices = gateway.app.prices(&route.snapshot, model, now);
+        prices.is_none()
+    });
+    Ok(unpriced.map(|model| {
+        let shortened: String = model.chars().take(MODEL_CHARS_MAX).collect();
+        shortened.into()
+    }))
 }
 
 async fn hold(

@@ -50,7 +50,7 @@ pub(crate) async fn forward(
         Admitted::Held(hold) => Some(hold.dispatch()),
         Admitted::Free(_) => None,
     };
-    let recipe = recipe(gateway, &route, &outbound).await;
+    let recipe = recipe(gateway, &route, &outbound);
     let passage = recipe.passage.clone();
     let answer = depart(gateway, outbound, route.upload.take(), dispatch);
     let cargo = Cargo::new(admitted, answer, recipe, &gateway.config);
@@ -104,10 +104,10 @@ fn depart(
 }
 
 /// How the answer is to be read.
-async fn recipe(gateway: &Gateway, route: &Route, outbound: &Outbound) -> Recipe {
+fn recipe(gateway: &Gateway, route: &Route, outbound: &Outbound) -> Recipe {
     let batch = match &route.thing {
         Some(thing) if route.operation.reads_results() => {
-            gateway.app.batch_reading(&route.integration, thing).await
+            Some(gateway.app.batch_reading(&route.integration, thing))
         }
         _ => None,
     };

@@ -8,8 +8,8 @@ use tollgate_app::testing::MODEL;
 use tollgate_core::usage::UsageSource;
 use tollgate_gateway::GatewayConfig;
 
-use crate::provider::{Step, json};
-use crate::stage::{Limited, Stage, figures};
+use crate::provider::{Step, completion, json};
+use crate::stage::{Limited, Stage, figures, hello};
 
 const CONTENT: &str = "/v1/files/file-out/content";
 
@@ -23,6 +23,15 @@ fn line(id: u32, prompt: u64, completion: u64) -> String {
     value!({ "id": "batch_req_1", "custom_id": id.to_string(), "response": response, "error": null })
         .to_string()
         + "\n"
+}
+
+/// A result of a model without a price, which the provider gave no id.
+fn nameless(model: &str) -> String {
+    let body = value!({
+        "model": model, "usage": { "prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10 },
+    });
+    let response = value!({ "status_code": 200, "body": body });
+    value!({ "custom_id": "a", "response": response, "error": null }).to_string() + "\n"
 }
 
 /// A file, cut in the middle of its second line if asked to.
@@ -60,6 +69,117 @@ async fn the_results_of_a_batch_are_booked_once_at_half_price_however_often_they
     );
     assert_eq!(row.held.get(), 0);
     stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_copy_of_results_under_another_id_and_in_another_order_is_no_other_batch() {
+    let limits = Limited {
+        budget_cents: 100,
+        ..Limited::default()
+    };
+    let stage = Stage::limited(limits, value!({})).await;
+    // Half of a million at $1: fifty cents, of which the budget holds two.
+    let (first, second) = (line(1, 400_000, 0), line(2, 600_000, 0));
+    let results = [[first.clone(), second.clone()], [second, first]].map(|lines| lines.concat());
+    for round in 0..6 {
+        stage.provider.script(file(&results[round % 2], None));
+        let path = format!("/v1/files/file-{round}/content");
+        stage.send(stage.request(Method::GET, &path, "")).await;
+        assert_eq!(stage.rows_once(1).await.len(), 1, "round {round}");
+    }
+    assert_eq!(figures(&stage.row().await).2, 500_000_000);
+    // What was read again was not taken from the budget again, neither here nor in the store.
+    stage.provider.script(completion(5, 7));
+    assert_eq!(stage.chat(&hello()).await.status, StatusCode::OK);
+    // Another batch is, at once.
+    stage.provider.script(file(&line(3, 1_000_000, 0), None));
+    let other = stage.request(Method::GET, "/v1/files/file-9/content", "");
+    stage.send(other).await;
+    assert_eq!(stage.rows_once(3).await.len(), 3);
+    let said = stage.chat(&hello()).await;
+    assert_eq!(said.status, StatusCode::PAYMENT_REQUIRED);
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn results_that_two_read_at_once_are_booked_once() {
+    let stage = Stage::set().await;
+    let results = [line(1, 100, 10), line(2, 200, 20)].concat();
+    let mut steps = file(&results, None);
+    let Step::Send(whole) = steps.remove(0) else {
+        panic!("a file is sent in one piece");
+    };
+    let (before, after) = whole.split_at(whole.len() - 5);
+    stage.provider.script(vec![
+        Step::Send(before.to_vec()),
+        Step::Wait,
+        Step::Send(after.to_vec()),
+    ]);
+    let slow = stage.send(stage.request(Method::GET, CONTENT, ""));
+    let quick = async {
+        stage.provider.arrived(1).await;
+        stage.provider.script(file(&results, None));
+        stage.send(stage.request(Method::GET, CONTENT, "")).await;
+        // The second reader comes to the end when the first one's row is in the ledger.
+        stage.rows_once(1).await;
+        stage.provider.go();
+    };
+    tokio::join!(slow, quick);
+    assert_eq!(figures(&stage.row().await), (300, 30, 180_000));
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn results_without_ids_are_known_by_where_they_were_read() {
+    let stage = Stage::set().await;
+    let results = nameless(MODEL);
+    for (place, rows) in [("file-1", 1), ("file-1", 1), ("file-2", 2)] {
+        stage.provider.script(file(&results, None));
+        let path = format!("/v1/files/{place}/content");
+        stage.send(stage.request(Method::GET, &path, "")).await;
+        assert_eq!(stage.rows_once(rows).await.len(), rows, "{place}");
+    }
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_batch_of_a_model_without_a_price_is_refused_under_a_budget_or_says_so() {
+    let limits = Limited {
+        budget_cents: 100,
+        ..Limited::default()
+    };
+    for (limits, code) in [(limits, Some("price_unknown")), (Limited::default(), None)] {
+        let config = GatewayConfig::default();
+        let kind = CusProviderType::Anthropic;
+        let stage = Stage::with(kind, limits, value!({}), config).await;
+        let of = |model: &str| value!({ "custom_id": model, "params": { "model": model } });
+        let body = value!({ "requests": [of(MODEL), of("unheard-of")] }).to_string();
+        if code.is_none() {
+            stage.provider.script(json(200, r#"{"id":"msgbatch_1"}"#));
+        }
+        let path = "/v1/messages/batches";
+        let said = stage.send(stage.request(Method::POST, path, &body)).await;
+        if let Some(code) = code {
+            assert_eq!(said.status, StatusCode::FORBIDDEN);
+            assert_eq!(said.json()["tollgate"]["code"], code);
+            let row = stage.row().await;
+            assert_eq!(row.usage.error_code.as_deref(), Some(code));
+            assert_eq!(row.usage.model, "unheard-of");
+            assert!(stage.provider.seen().is_empty());
+        } else {
+            assert_eq!(said.status, StatusCode::OK);
+        }
+        stage.strike().await;
+
+        // Where the requests stand in a file, nobody knows before its results are read.
+        let stage = Stage::limited(limits, value!({})).await;
+        stage.provider.script(file(&nameless("unheard-of"), None));
+        stage.send(stage.request(Method::GET, CONTENT, "")).await;
+        let row = stage.row().await;
+        assert_eq!(figures(&row), (7, 3, 0));
+        assert_eq!(row.usage.error_code.as_deref(), code);
+        stage.strike().await;
+    }
 }
 
 #[tokio::test]

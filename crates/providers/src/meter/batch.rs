@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest;
 use memchr::memchr;
 use tollgate_core::TokenUsage;
 use tollgate_core::price::fees::ToolUses;
@@ -11,7 +12,7 @@ use tollgate_core::tokens::TokenClass;
 use super::anthropic;
 use super::kept::Kept;
 use super::observed::model_name;
-use super::usage::{self, InvalidUsage, Output, Reported};
+use super::usage::{self, InvalidUsage, Output};
 use crate::json::{Raw, members_of, object};
 
 /// Calls with more input than this are kept apart: they may be charged at prices for long input.
@@ -42,6 +43,9 @@ pub struct BatchResults {
     pub used: Vec<BatchUsage>,
     /// Lines that are results and whose usage could not be read.
     pub unread: u64,
+    /// What the provider calls the calls, and what they used: the same in every copy of these
+    /// results, in whatever order, and in those of no other batch. None where it gave a call no id.
+    pub mark: Option<u128>,
 }
 
 /// Reads lines.
@@ -54,6 +58,10 @@ pub(super) struct Lines {
     sums: BTreeMap<Box<str>, BatchUsage>,
     long: Vec<BatchUsage>,
     unread: u64,
+    /// The sum of the marks of calls that were charged.
+    mark: u128,
+    /// Whether one of them had none.
+    unmarked: bool,
     /// How many lines had something in them.
     seen: u64,
     /// Whether the first line showed that these are no results.
@@ -62,6 +70,7 @@ pub(super) struct Lines {
 
 object! {
     Line {
+        id,
         custom_id,
         response,
         error,
@@ -71,6 +80,7 @@ object! {
 
 object! {
     Response {
+        request_id,
         body,
     }
 }
@@ -84,6 +94,7 @@ object! {
 
 object! {
     Body {
+        id,
         model,
         usage,
         output,
@@ -96,8 +107,8 @@ enum Said {
     Foreign,
     /// A call that failed, or was never made: nothing is charged for it.
     Free,
-    /// A call, and what it used.
-    Used(Box<str>, TokenUsage, ToolUses),
+    /// A call, what it used, and its mark if it has one.
+    Used(BatchUsage, Option<u128>),
     /// A call whose usage cannot be read.
     Unread,
 }
@@ -133,6 +144,7 @@ impl Lines {
         BatchResults {
             used,
             unread: self.unread,
+            mark: (!self.unmarked).then_some(self.mark),
         }
     }
 
@@ -160,18 +172,15 @@ impl Lines {
             Said::Foreign if is_first => self.foreign = true,
             Said::Foreign | Said::Free => {}
             Said::Unread => self.unread = self.unread.saturating_add(1),
-            Said::Used(model, tokens, tools) => self.add(model, tokens, tools),
+            Said::Used(one, mark) => {
+                self.unmarked |= mark.is_none();
+                self.mark = self.mark.wrapping_add(mark.unwrap_or_default());
+                self.add(one);
+            }
         }
     }
 
-    fn add(&mut self, model: Box<str>, tokens: TokenUsage, tools: ToolUses) {
-        let one = BatchUsage {
-            model: model.clone(),
-            tokens,
-            longest_input: tokens.tokens_in(),
-            tools,
-            calls: 1,
-        };
+    fn add(&mut self, one: BatchUsage) {
         let room = self.sums.len().saturating_add(self.long.len()) < ENTRIES_MAX;
         if one.longest_input > LONG_INPUT_TOKENS {
             if room {
@@ -179,10 +188,10 @@ impl Lines {
             } else {
                 self.unread = self.unread.saturating_add(1);
             }
-        } else if let Some(sum) = self.sums.get_mut(&model) {
+        } else if let Some(sum) = self.sums.get_mut(&one.model) {
             sum.add(&one);
         } else if room {
-            self.sums.insert(model, one);
+            self.sums.insert(one.model.clone(), one);
         } else {
             self.unread = self.unread.saturating_add(1);
         }
@@ -221,13 +230,13 @@ fn read(line: &[u8]) -> Said {
         return Said::Foreign;
     };
     if let Some(text) = line.response.object() {
-        let body = members_of::<Response<'_>>(text.as_bytes()).unwrap_or_default();
-        return of_body(body.body);
+        let response = members_of::<Response<'_>>(text.as_bytes()).unwrap_or_default();
+        return of_body(&response, &line);
     }
     if let Some(text) = line.result.object() {
         let outcome = members_of::<Outcome<'_>>(text.as_bytes()).unwrap_or_default();
         return match outcome.r#type.text() {
-            Some(r#""succeeded""#) => of_message(outcome.message),
+            Some(r#""succeeded""#) => of_message(outcome.message, &line),
             Some(_) => Said::Free,
             None => Said::Unread,
         };
@@ -240,8 +249,9 @@ fn read(line: &[u8]) -> Said {
     }
 }
 
-fn of_body(body: Raw<'_>) -> Said {
-    let Some(body) = body
+fn of_body(response: &Response<'_>, line: &Line<'_>) -> Said {
+    let Some(body) = response
+        .body
         .object()
         .and_then(|text| members_of::<Body<'_>>(text.as_bytes()))
     else {
@@ -257,24 +267,56 @@ fn of_body(body: Raw<'_>) -> Said {
         usage::openai(body.usage, Output::Nothing)
     };
     let tools = super::responses::tools(body.output);
-    said(body.model, reported, tools)
-}
-
-fn of_message(message: Raw<'_>) -> Said {
-    let Some(text) = message.object() else {
-        return Said::Unread;
-    };
-    let (model, reported, tools) = anthropic::message(text.as_bytes());
-    match (model, reported) {
-        (Some(model), Ok(Some(tokens))) => Said::Used(model, tokens, tools),
-        _ => Said::Unread,
-    }
-}
-
-fn said(model: Raw<'_>, reported: Reported<Option<TokenUsage>>, tools: ToolUses) -> Said {
-    match (model_name(model.present()), reported) {
-        (Some(model), Ok(Some(tokens))) => Said::Used(model, tokens, tools),
+    match (model_name(body.model.present()), reported) {
+        (Some(model), Ok(Some(tokens))) => {
+            let ids = [line.id, response.request_id, body.id];
+            used((model, tokens, tools), line.custom_id, ids)
+        }
         (_, Ok(None) | Err(InvalidUsage::Incomplete)) => Said::Free,
         _ => Said::Unread,
     }
+}
+
+fn of_message(message: Raw<'_>, line: &Line<'_>) -> Said {
+    let Some(text) = message.object() else {
+        return Said::Unread;
+    };
+    let id = members_of::<Body<'_>>(text.as_bytes())
+        .unwrap_or_default()
+        .id;
+    let (model, reported, tools) = anthropic::message(text.as_bytes());
+    match (model, reported) {
+        (Some(model), Ok(Some(tokens))) => {
+            used((model, tokens, tools), line.custom_id, [line.id, id])
+        }
+        _ => Said::Unread,
+    }
+}
+
+/// A call that was charged: its mark is made from the ids that its provider gave it, from the name
+/// that it has in its batch, and from what it used, so that nobody can make up another with it.
+fn used<const N: usize>(
+    (model, tokens, tools): (Box<str>, TokenUsage, ToolUses),
+    custom_id: Raw<'_>,
+    ids: [Raw<'_>; N],
+) -> Said {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    for id in ids.into_iter().chain([custom_id]) {
+        hash.update(id.present().unwrap_or_default().as_bytes());
+        hash.update(b"\n");
+    }
+    hash.update(model.as_bytes());
+    for class in TokenClass::ALL {
+        hash.update(&tokens.get(class).to_be_bytes());
+    }
+    let mark = hash.finish().as_ref().first_chunk().copied();
+    let has_id = ids.iter().any(|id| id.present().is_some());
+    let one = BatchUsage {
+        model,
+        tokens,
+        longest_input: tokens.tokens_in(),
+        tools,
+        calls: 1,
+    };
+    Said::Used(one, mark.map(u128::from_be_bytes).filter(|_| has_id))
 }
