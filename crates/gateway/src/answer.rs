@@ -71,8 +71,8 @@ pub(crate) struct Desk {
     pub(crate) request_id: HeaderValue,
     call_id: Option<HeaderValue>,
     verdict: Option<Verdict>,
-    /// Whether the request is one that a form comes with.
-    pub(crate) sends_form: bool,
+    /// Whether all of the request's body was read before it was decided on.
+    pub(crate) has_whole_body: bool,
     integration: Option<Arc<Integration>>,
     pub(crate) timing: Timing,
     /// Which attempt of the call is under way, where there may be several.
@@ -110,7 +110,7 @@ impl Desk {
             request_id: request_id(headers),
             call_id: None,
             verdict: None,
-            sends_form: false,
+            has_whole_body: false,
             integration: None,
             timing: Timing::start(),
             tries: None,

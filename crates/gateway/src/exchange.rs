@@ -35,23 +35,18 @@ pub(crate) async fn exchange(
     request: Request<Incoming>,
     unread: &Unread,
 ) -> Response<Answer> {
-    let mut remains = if request.body().is_end_stream() {
+    let mut desk = Desk::open(&gateway, request.headers());
+    desk.has_whole_body = request.body().is_end_stream();
+    let answer = match pass(&gateway, request, &mut desk).await {
+        Ok(answer) => answer,
+        Err(refused) => desk.refuse(&refused),
+    };
+    // A caller may be refused, and a provider may answer, before all of a form has come.
+    unread.note(if desk.has_whole_body {
         Remains::None
     } else {
         Remains::Possible
-    };
-    let mut desk = Desk::open(&gateway, request.headers());
-    let answer = match pass(&gateway, request, &mut desk).await {
-        Ok(answer) => {
-            // A provider may answer before it has all of a form; other bodies were read whole.
-            if !desk.sends_form {
-                remains = Remains::None;
-            }
-            answer
-        }
-        Err(refused) => desk.refuse(&refused),
-    };
-    unread.note(remains);
+    });
     gateway.metrics.answered(answer.status());
     answer
 }
@@ -64,7 +59,7 @@ async fn pass(
     let (head, body) = request.into_parts();
     let aim = resolve::aim(&head, desk)?;
     let caller = identify::identify(gateway, &head, desk)?;
-    let route = resolve::resolve(gateway, caller, head, aim, body).await?;
+    let route = resolve::resolve(gateway, desk, caller, (head, aim), body).await?;
     if route.again.is_some() {
         return Box::pin(attempts::make(gateway, route, desk)).await;
     }

@@ -3,6 +3,7 @@
 mod families;
 mod path;
 mod shape;
+mod unserved;
 
 use std::borrow::Cow;
 

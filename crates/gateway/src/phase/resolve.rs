@@ -78,14 +78,14 @@ pub(crate) fn aim(head: &Parts, desk: &mut Desk) -> Result<Aim, Refused> {
         .as_ref()
         .map_or_else(|| guess(head), Matched::dialect);
     let matched = matched.ok_or_else(|| {
+        let instead = Operation::instead_of(path).map_or_else(String::new, |it| format!(" ({it})"));
         let message = format!(
-            "there is no {} {path} here; served are {}",
+            "there is no {} {path} here{instead}; served are {}",
             head.method,
             Operation::served(desk.dialect)
         );
         Refused::new(StatusCode::NOT_FOUND, "unknown_path", message)
     })?;
-    desk.sends_form = matched.operation.takes_form();
     Ok(Aim {
         operation: matched.operation,
         face: matched.face,
@@ -106,12 +106,12 @@ fn guess(head: &Parts) -> Dialect {
 
 pub(crate) async fn resolve(
     gateway: &Gateway,
+    desk: &mut Desk,
     caller: Caller,
-    head: Parts,
-    aim: Aim,
+    (head, aim): (Parts, Aim),
     body: Incoming,
 ) -> Result<Route, Refused> {
-    let (body, mut upload) = receive_body(gateway, &aim, &head, body).await?;
+    let (body, mut upload) = receive_body(gateway, desk, &aim, &head, body).await?;
     let (face, operation) = (aim.face, aim.operation);
     let in_body = body.as_ref().and_then(|(_, facts)| facts.model());
     // Where the path names the model, the provider does not look for it in the body.
@@ -154,12 +154,14 @@ fn shared(name: &str, in_body: Option<&Arc<str>>) -> Arc<str> {
 /// The body and what it says; of a form only what it says, and the form on its way.
 async fn receive_body(
     gateway: &Gateway,
+    desk: &mut Desk,
     aim: &Aim,
     head: &Parts,
     body: Incoming,
 ) -> Result<(Option<(Bytes, RequestFacts)>, Option<Upload>), Refused> {
     if !aim.operation.takes_form() {
-        return Ok((read_body(gateway, aim, head, body).await?, None));
+        let read = read_body(gateway, desk, aim, head, body).await?;
+        return Ok((read, None));
     }
     let (facts, upload) = read_form(gateway, aim, head, body).await?;
     Ok((Some((Bytes::new(), facts)), Some(upload)))
@@ -204,6 +206,7 @@ fn name_model(
 /// The body and what it says, of a request that has one.
 async fn read_body(
     gateway: &Gateway,
+    desk: &mut Desk,
     aim: &Aim,
     head: &Parts,
     body: Incoming,
@@ -212,6 +215,7 @@ async fn read_body(
         return Ok(None);
     }
     let bytes = whole_body(gateway, body).await?;
+    desk.has_whole_body = true;
     let mut facts =
         RequestFacts::read(aim.operation, &bytes).map_err(|error| Refused::request(&error))?;
     facts.heed(&head.headers);

@@ -3,6 +3,8 @@
 use cus_models::{CusPolicyResult, CusProviderType};
 use http::{Method, StatusCode};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tollgate_core::role::Role;
 use tollgate_gateway::GatewayConfig;
 
@@ -287,5 +289,33 @@ async fn a_dearer_tier_than_the_price_book_knows_is_refused_under_a_budget() {
         (StatusCode::FORBIDDEN, "price_unknown".into())
     );
     assert_eq!(figures(&stage.row().await), (0, 0, 0));
+    stage.strike().await;
+}
+
+#[tokio::test]
+async fn a_refused_caller_whose_request_was_read_is_waited_for_no_longer() {
+    let stage = Stage::set().await;
+    let body = hello().replace("\"max_tokens\":100", "\"max_tokens\":-1");
+    for path in ["/v1/chat/completions", "/v1/responses/resp_1/nothing"] {
+        let mut connection = TcpStream::connect(stage.address()).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n{body}",
+            stage.key,
+            body.len(),
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut said = String::new();
+        connection.read_to_string(&mut said).await.unwrap();
+        let was_read = said.starts_with("HTTP/1.1 400");
+        assert!(was_read || said.starts_with("HTTP/1.1 404"), "{said}");
+        // Where nobody takes what still comes, the connection breaks. The first pieces may still go
+        // into a buffer.
+        let mut taken = 0;
+        while taken < 1_000 && connection.write_all(&[b'x'; 16 << 10]).await.is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken < 1_000, was_read, "{path}: {taken} pieces");
+    }
     stage.strike().await;
 }

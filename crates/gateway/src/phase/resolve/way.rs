@@ -153,8 +153,18 @@ fn no_model() -> Refused {
 }
 
 fn not_served(snapshot: &Snapshot, operation: Operation) -> Refused {
+    let is_about_dialects = matches!(
+        operation,
+        Operation::ListModels | Operation::GetModel | Operation::CountTokens
+    );
+    let instead = if is_about_dialects {
+        "it is not translated between dialects: ask with a client of the provider's own dialect, or \
+         name an integration that speaks yours"
+    } else {
+        "name an integration that does, in the x-tollgate-integration header"
+    };
     let message = format!(
-        "the integration `{}` is of type {}, which does not serve {} on this path",
+        "the integration `{}` is of type {}, which does not serve {} on this path: {instead}",
         snapshot.record.name,
         snapshot.record.provider_type,
         operation.as_str()
