@@ -40,7 +40,15 @@ static DESCRIPTION: Description = Description {
     credential: Presence::Required,
     credential_fields: &[openai::API_KEY],
     // No hard cap: every request of this dialect names its maximum.
-    config_fields: &[openai::BASE_URL, openai::ALIASES, openai::PRICES],
+    config_fields: &[
+        openai::BASE_URL,
+        openai::ALIASES,
+        openai::PRICES,
+        openai::ON_DISCONNECT,
+        openai::RETRIES,
+        openai::RETRY_WAIT,
+        openai::FALLBACK,
+    ],
     operations: OPERATIONS,
 };
 

@@ -105,6 +105,10 @@ static DESCRIPTION: Description = Description {
         openai::PRICES,
         openai::HARD_CAP,
         openai::OUTPUT_TOKENS,
+        openai::ON_DISCONNECT,
+        openai::RETRIES,
+        openai::RETRY_WAIT,
+        openai::FALLBACK,
     ],
     operations: &[
         Operation::Converse,

@@ -57,6 +57,10 @@ static DESCRIPTION: Description = Description {
         openai::PRICES,
         openai::HARD_CAP,
         openai::OUTPUT_TOKENS,
+        openai::ON_DISCONNECT,
+        openai::RETRIES,
+        openai::RETRY_WAIT,
+        openai::FALLBACK,
     ],
     operations: operation::OPENAI,
 };
@@ -69,7 +73,16 @@ static SPEAKING_MESSAGES: Description = Description {
     default_url: None,
     credential: Presence::Optional,
     credential_fields: &[openai::API_KEY],
-    config_fields: &[BASE_URL, DIALECT, openai::ALIASES, openai::PRICES],
+    config_fields: &[
+        BASE_URL,
+        DIALECT,
+        openai::ALIASES,
+        openai::PRICES,
+        openai::ON_DISCONNECT,
+        openai::RETRIES,
+        openai::RETRY_WAIT,
+        openai::FALLBACK,
+    ],
     operations: anthropic::OPERATIONS,
 };
 

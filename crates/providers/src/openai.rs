@@ -78,6 +78,43 @@ pub(crate) const OUTPUT_TOKENS: Field = Field {
     presence: Presence::Optional,
 };
 
+/// How often a call is asked again.
+pub(crate) const RETRIES: Field = Field {
+    name: "retries",
+    title: "Retries",
+    hint: "how often a call is sent again that its provider refused without billing it: 0 to 5",
+    kind: FieldKind::Count,
+    presence: Presence::Optional,
+};
+
+/// How long further attempts may keep a call waiting.
+pub(crate) const RETRY_WAIT: Field = Field {
+    name: "retry_wait_seconds",
+    title: "Wait for further attempts",
+    hint: "seconds that further attempts may keep a call waiting, all together: 0 to 60",
+    kind: FieldKind::Count,
+    presence: Presence::Optional,
+};
+
+/// Who is asked instead.
+pub(crate) const FALLBACK: Field = Field {
+    name: "fallback",
+    title: "Fallback",
+    hint: "integrations that are asked when this one's provider refuses, in order: names or ids, or \
+           `{\"integration\", \"model\"}`",
+    kind: FieldKind::List,
+    presence: Presence::Optional,
+};
+
+/// What becomes of a call whose caller goes away.
+pub(crate) const ON_DISCONNECT: Field = Field {
+    name: "on_disconnect",
+    title: "When a caller goes away",
+    hint: "`drain`, which reads the answer to its end, or `cancel`",
+    kind: FieldKind::Text,
+    presence: Presence::Optional,
+};
+
 static DESCRIPTION: Description = Description {
     provider_type: CusProviderType::OpenAi,
     title: "OpenAI",
@@ -86,7 +123,17 @@ static DESCRIPTION: Description = Description {
     default_url: Some("https://api.openai.com/v1"),
     credential: Presence::Required,
     credential_fields: &[API_KEY],
-    config_fields: &[BASE_URL, ALIASES, PRICES, HARD_CAP, OUTPUT_TOKENS],
+    config_fields: &[
+        BASE_URL,
+        ALIASES,
+        PRICES,
+        HARD_CAP,
+        OUTPUT_TOKENS,
+        ON_DISCONNECT,
+        RETRIES,
+        RETRY_WAIT,
+        FALLBACK,
+    ],
     operations: operation::OPENAI,
 };
 

@@ -157,6 +157,8 @@ pub enum FieldKind {
     Count,
     /// Names with values.
     Map,
+    /// Values in an order.
+    List,
 }
 
 /// Whether something has to be there.

@@ -516,3 +516,21 @@ fn a_description_reads_as_json_for_the_forms_that_are_drawn_from_it() {
     let openai = provider(CusProviderType::OpenAi).describe();
     insta::assert_json_snapshot!(openai);
 }
+
+#[test]
+fn every_setting_of_an_integration_is_described_for_a_form() {
+    let unknown = serde_json::from_str::<IntegrationConfig>(r#"{"no_such_setting":1}"#);
+    let told = unknown.unwrap_err().to_string();
+    let (_, names) = told.split_once("expected one of ").unwrap();
+    let described: Vec<&str> = registry::all()
+        .iter()
+        .flat_map(|provider| provider.describe().config_fields)
+        .map(|field| field.name)
+        .collect();
+    // Every other piece stands between back quotes; `endpoint` is Azure's word for `base_url`.
+    let names = names.split('`').skip(1).step_by(2);
+    let missing: Vec<&str> = names
+        .filter(|name| *name != "endpoint" && !described.contains(name))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
