@@ -8,21 +8,23 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use serde::Deserialize;
+use tollgate_core::Nanos;
 use tollgate_core::config::IntegrationConfig;
-use tollgate_core::price::Rates;
 use tollgate_core::price::book::PriceBook;
 use tollgate_core::price::fees::Tariff;
+use tollgate_core::price::{ModelPrices, Rates};
 
 use super::*;
 use crate::eventstream;
 use crate::{
-    AnswerShape, Bounds, End, ErrorBody, Failure, FailureKind, Matched, MeterPlan, Observed,
+    AnswerShape, BatchResults, Bounds, End, ErrorBody, Failure, FailureKind, Matched, MeterPlan,
+    Observed,
 };
 
 #[derive(Deserialize)]
@@ -95,15 +97,34 @@ fn write_headers(text: &mut String, headers: &HeaderMap) {
     writeln!(text, "{}", lines.join("\n")).unwrap();
 }
 
+static BOOK: LazyLock<PriceBook> = LazyLock::new(|| PriceBook::bundled().unwrap());
+
+/// The prices of a model at its provider, at the bundled prices.
+fn prices(played: &Played, model: &str) -> Arc<ModelPrices> {
+    let provider_type = played.provider.describe().provider_type;
+    let model = played.case.config.deployed(model);
+    let at = "2026-11-01T00:00:00Z".parse().unwrap();
+    BOOK.find(provider_type, model, at).unwrap()
+}
+
 /// What a feature costs is worked out by hand in the case: at the bundled prices, or at prices that
 /// it names.
 fn write_cost(text: &mut String, seen: &Observed, played: &Played) {
-    static BOOK: LazyLock<PriceBook> = LazyLock::new(|| PriceBook::bundled().unwrap());
     let case = &played.case;
-    let (Some(expected), Some(usage)) = (case.cost_nanos, seen.usage) else {
-        assert_eq!(case.cost_nanos, None, "no usage was read");
+    let Some(expected) = case.cost_nanos else {
         return;
     };
+    let (total, cost) = match &seen.results {
+        Some(results) => cost_of_batch(results, played),
+        None => cost_of_call(seen, played),
+    };
+    assert_eq!(Some(total), case.total, "the classes are not the total");
+    assert_eq!(cost.get(), expected, "{:?}", case.worked);
+    writeln!(text, "cost: {cost} = {}", case.worked.as_deref().unwrap()).unwrap();
+}
+
+fn cost_of_call(seen: &Observed, played: &Played) -> (u64, Nanos) {
+    let usage = seen.usage.expect("no usage was read");
     let asks_for_flex = played
         .facts
         .as_ref()
@@ -113,24 +134,32 @@ fn write_cost(text: &mut String, seen: &Observed, played: &Played) {
     } else {
         Tariff::Usual
     };
-    let rates = case.rates.unwrap_or_else(|| {
-        let provider_type = played.provider.describe().provider_type;
-        let model = seen.model.as_deref().or(case.model.as_deref());
+    let rates = played.case.rates.unwrap_or_else(|| {
         let asked = played.facts.as_ref().and_then(RequestFacts::model);
-        let model = model.or(asked.map(AsRef::as_ref)).unwrap();
-        let at = "2026-11-01T00:00:00Z".parse().unwrap();
-        let prices = BOOK.find(provider_type, model, at).unwrap();
-        prices.pin_for(&usage, tariff).rates
+        let models = [
+            seen.model.as_deref(),
+            played.case.model.as_deref(),
+            asked.map(AsRef::as_ref),
+            played.matched.model.as_deref(),
+        ];
+        let model = models.into_iter().flatten().next().unwrap();
+        let model = played.provider.booked(model);
+        prices(played, model).pin_for(&usage, tariff).rates
     });
     let cost = rates.cost(&usage).unwrap();
     let cost = cost.plus(rates.fees(&seen.tools).unwrap()).unwrap();
-    assert_eq!(
-        Some(usage.total()),
-        case.total,
-        "the classes are not the total"
-    );
-    assert_eq!(cost.get(), expected, "{:?}", case.worked);
-    writeln!(text, "cost: {cost} = {}", case.worked.as_deref().unwrap()).unwrap();
+    (usage.total(), cost)
+}
+
+fn cost_of_batch(results: &BatchResults, played: &Played) -> (u64, Nanos) {
+    let costs = results.used.iter().map(|used| {
+        let prices = prices(played, &used.model);
+        let rates = prices.pin_for(&used.tokens, Tariff::Half).rates;
+        (used.tokens.total(), rates.cost(&used.tokens).unwrap())
+    });
+    costs.fold((0, Nanos::ZERO), |(tokens, sum), (more, cost)| {
+        (tokens + more, sum.plus(cost).unwrap())
+    })
 }
 
 fn write_more(text: &mut String, seen: &Observed) {
@@ -152,7 +181,10 @@ fn write_more(text: &mut String, seen: &Observed) {
             let tokens = serde_json::to_string(&used.tokens).unwrap();
             writeln!(text, "batch: {} × {} {tokens}", used.calls, used.model).unwrap();
         }
-        writeln!(text, "unread: {}", results.unread).unwrap();
+        let mark = results
+            .mark
+            .map_or("none".to_owned(), |mark| format!("{mark:032x}"));
+        writeln!(text, "unread: {}, mark: {mark}", results.unread).unwrap();
     }
 }
 
@@ -433,5 +465,5 @@ fn every_golden_case_is_sent_read_and_answered_as_recorded() {
             });
         }
     }
-    assert!(cases >= 62, "{cases} cases were found");
+    assert!(cases >= 70, "{cases} cases were found");
 }
