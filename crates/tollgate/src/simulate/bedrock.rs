@@ -4,6 +4,7 @@ pub(super) mod converse;
 pub(super) mod frames;
 pub(super) mod invoke;
 mod signature;
+pub(super) mod vector;
 
 use http::{StatusCode, header::AUTHORIZATION, request::Parts};
 

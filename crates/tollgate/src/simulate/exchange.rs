@@ -1,5 +1,6 @@
 //! One request of the simulated provider: who asks, what for, what it costs, what it gets.
 
+mod bedrock;
 mod control;
 mod stored;
 
@@ -21,11 +22,6 @@ use super::{
     answer::{Answer, AnswerBody, Call, Refusal, Stamp, Terms, Wire},
     anthropic::{self, CountTokens, Message},
     azure::Place,
-    bedrock::{
-        self,
-        converse::{Converse, ConverseStream},
-        invoke::{Generation, Invoke, InvokeStream},
-    },
     face::{ANTHROPIC_VERSION, BEDROCK_LIST, Face, identify},
     forms::{self, Picture, Recording},
     journal::Entry,
@@ -212,33 +208,6 @@ impl Inquiry<'_> {
         })
     }
 
-    fn decide_bedrock(&self, body: &Bytes) -> Result<Decision, Refusal> {
-        bedrock::identify(self.world, self.head, body)?;
-        let path = self.head.uri.path();
-        if (&self.head.method, path) == (&Method::GET, BEDROCK_LIST) {
-            return self.listed(|| Ok(r#"{"asyncInvokeSummaries":[]}"#.to_owned()));
-        }
-        let unknown = || Refusal::new(StatusCode::NOT_FOUND, "there is no such operation");
-        let place = bedrock::Place::of(path).ok_or_else(unknown)?;
-        let model = Some(place.model.as_str());
-        let anthropic = place.model.contains("anthropic.");
-        match (&self.head.method, place.action.as_str()) {
-            (&Method::POST, "converse") => self.billed::<Converse<'_>>(body, model),
-            (&Method::POST, "converse-stream") => self.billed::<ConverseStream<'_>>(body, model),
-            (&Method::POST, "invoke") if anthropic => {
-                self.billed::<Invoke<Message<'_>>>(body, model)
-            }
-            (&Method::POST, "invoke") => self.billed::<Invoke<Generation<'_>>>(body, model),
-            (&Method::POST, "invoke-with-response-stream") if anthropic => {
-                self.billed::<InvokeStream<Message<'_>>>(body, model)
-            }
-            (&Method::POST, "invoke-with-response-stream") => {
-                self.billed::<InvokeStream<Generation<'_>>>(body, model)
-            }
-            _ => Err(unknown()),
-        }
-    }
-
     /// Answer a request for the list of models, which has faults of its own.
     fn listed(
         &self,
@@ -373,11 +342,11 @@ fn refused(face: Face, refusal: &Refusal, request_id: &str) -> Response<AnswerBo
     let text = match face {
         Face::OpenAi | Face::Azure => openai::error(refusal),
         Face::Anthropic => anthropic::error(refusal, request_id),
-        Face::Bedrock => bedrock::error(refusal),
+        Face::Bedrock => super::bedrock::error(refusal),
     };
     let mut response = json(refusal.status, text);
     if face == Face::Bedrock {
-        let kind = HeaderValue::from_static(bedrock::error_type(refusal));
+        let kind = HeaderValue::from_static(super::bedrock::error_type(refusal));
         response.headers_mut().insert("x-amzn-errortype", kind);
     }
     if let Some(seconds) = refusal.retry_after_s {
