@@ -54,6 +54,14 @@ def test_tools_go_through(client):
     message = client.messages.create(**CALL, tools=[TOOL], tool_choice={"type": "any"})
     [block] = [block for block in message.content if block.type == "tool_use"]
     assert (block.name, message.stop_reason) == ("weather", "tool_use")
+    events = client.messages.create(**CALL, tools=[TOOL], tool_choice={"type": "any"}, stream=True)
+    started = [event.content_block for event in events if event.type == "content_block_start"]
+    assert [block.name for block in started] == ["weather"]
+    asked = {"role": "assistant", "content": [block.model_dump(include={"type", "id", "name", "input"})]}
+    result = {"type": "tool_result", "tool_use_id": block.id, "content": "rain"}
+    messages = [*MESSAGES, asked, {"role": "user", "content": [result]}]
+    answer = client.messages.create(**{**CALL, "messages": messages}, tools=[TOOL])
+    assert answer.usage.output_tokens == 5
 
 
 def test_an_image_in_the_prompt_goes_through(client, tenant, world):

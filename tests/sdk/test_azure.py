@@ -1,10 +1,12 @@
 """The official AzureOpenAI client, unchanged but for its endpoint and its key; and OpenAI's on an Azure integration."""
 
+import json
 import time
+import urllib.request
 
 import openai
 import pytest
-from conftest import CANARY
+from conftest import CANARY, PIXEL, since
 from openai import AzureOpenAI, OpenAI
 
 MESSAGES = [{"role": "user", "content": "one two three"}]
@@ -74,6 +76,87 @@ def test_tools_embeddings_and_models(client, azure, world):
     assert azure.booked() == world.billed()[:3]
     assert "gpt-4o-mini" in [model.id for model in client.models.list()]
     assert len(azure.rows()) == 3
+
+
+def test_tools_come_in_streams_too_and_so_do_their_results(client, azure):
+    asked = client.chat.completions.create(**CALL, tools=[TOOL], tool_choice="required")
+    [call] = asked.choices[0].message.tool_calls
+    chunks = client.chat.completions.create(**CALL, tools=[TOOL], tool_choice="required", stream=True)
+    deltas = [delta for chunk in chunks if chunk.choices for delta in chunk.choices[0].delta.tool_calls or []]
+    assert [delta.function.name for delta in deltas if delta.function.name] == ["weather"]
+    told = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
+    said = {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}
+    answer = client.chat.completions.create(**{**CALL, "messages": [*MESSAGES, said, told]}, tools=[TOOL])
+    assert answer.usage.completion_tokens == 5
+    azure.exactly(3)
+
+
+def test_an_image_in_the_prompt_goes_through(client, azure, world):
+    picture = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PIXEL}"}}
+    content = [{"type": "text", "text": "what is it"}, picture]
+    client.chat.completions.create(**{**CALL, "messages": [{"role": "user", "content": content}]})
+    assert azure.booked() == world.billed()[:1] == [("my-chat", 3, 5)]
+
+
+@since("openai", 1, 66)
+def test_responses_are_answered_and_booked_whole_and_streamed(client, azure, world):
+    call = {"model": "my-chat", "input": "one two three", "max_output_tokens": 5}
+    response = client.responses.create(**call)
+    assert (len(response.output_text.split()), response.usage.output_tokens) == (5, 5)
+    kinds = [event.type for event in client.responses.create(**call, stream=True)]
+    assert (kinds[0], kinds[-1]) == ("response.created", "response.incomplete")
+    assert client.responses.retrieve(response.id).id == response.id
+    rows = azure.exactly(2)
+    # $0.15 and $0.60 a million tokens, of the model behind the deployment.
+    assert [(row["model"], row["tokens_in"], row["tokens_out"], row["cost_usd"]) for row in rows] == [
+        ("my-chat", 3, 5, "0.000003450")
+    ] * 2
+    with OpenAI(base_url=f"{world.url}/openai/v1", api_key=azure.key) as newer:
+        assert newer.responses.create(**call).usage.output_tokens == 5
+    assert azure.exactly(3)[0]["cost_usd"] == "0.000003450"
+
+
+def test_a_batch_goes_round_and_is_booked_once_at_half_price(client, azure, world):
+    chat = {"model": "gpt-4o-mini", "messages": MESSAGES, "max_tokens": 5}
+    lines = [
+        {"custom_id": str(number), "method": "POST", "url": "/v1/chat/completions", "body": chat} for number in range(4)
+    ]
+    content = "\n".join(json.dumps(line) for line in lines).encode()
+    # The file is put there past the gateway: this is about what follows.
+    with urllib.request.urlopen(f"{world.provider_url}/__files", data=content, timeout=60) as answer:
+        file = json.load(answer)["id"]
+    made = client.batches.create(input_file_id=file, endpoint="/v1/chat/completions", completion_window="24h")
+    batch = client.batches.retrieve(made.id)
+    assert (batch.status, azure.rows()) == ("completed", [])
+    for _ in range(2):
+        assert len(client.files.content(batch.output_file_id).text.splitlines()) == 4
+        [row] = azure.exactly(1)
+    assert (row["model"], row["tokens_in"], row["tokens_out"]) == ("gpt-4o-mini", 12, 20)
+    # Half of $0.15 and $0.60 a million tokens.
+    assert row["cost_usd"] == "0.000006900"
+
+
+def test_a_provider_that_is_busy_is_asked_again_as_the_client_does(client, azure, world):
+    expected = 0
+    for status, kind in [(429, openai.RateLimitError), (503, openai.InternalServerError)]:
+        world.faults(error_rate=1.0, error_status=status, retry_after_s=1)
+        with pytest.raises(kind):
+            client.chat.completions.create(**CALL)
+        expected += 3
+        azure.exactly(expected)
+
+
+def test_a_spent_budget_and_a_provider_that_does_not_answer_are_final(client, azure, world):
+    world.faults(hang=True)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(**CALL)
+    assert caught.value.status_code == 504
+    world.no_faults()
+    azure.limit("azure", budget_limit_cents=1)
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(**{**CALL, "max_tokens": 100_000})
+    assert (caught.value.status_code, caught.value.code) == (402, "budget_exceeded")
+    assert [row["error_code"] for row in azure.exactly(2)] == ["budget_exceeded", "upstream_timeout"]
 
 
 def test_a_token_in_place_of_the_key_is_the_tollgate_key_too(world, azure):

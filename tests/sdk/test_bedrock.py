@@ -73,6 +73,46 @@ def test_tools_go_through(client):
     assert start["start"]["toolUse"]["name"] == "weather"
     parts = [event["contentBlockDelta"]["delta"]["toolUse"]["input"] for event in events if "contentBlockDelta" in event]
     assert json.loads("".join(parts))
+    asked = answer["output"]["message"]
+    [use] = [block["toolUse"] for block in asked["content"] if "toolUse" in block]
+    result = {"toolResult": {"toolUseId": use["toolUseId"], "content": [{"text": "rain"}]}}
+    messages = [*MESSAGES, asked, {"role": "user", "content": [result]}]
+    told = {"tools": TOOLS["tools"]}
+    assert client.converse(**{**CALL, "messages": messages}, toolConfig=told)["usage"]["outputTokens"] == 5
+
+
+def test_vectors_are_asked_for_in_their_makers_words(client, connected, world):
+    model = "amazon.titan-embed-text-v2:0"
+    answer = client.invoke_model(modelId=model, body=json.dumps({"inputText": "one two three", "dimensions": 256}))
+    vector = json.loads(answer["body"].read())
+    assert (len(vector["embedding"]), vector["inputTextTokenCount"]) == (256, 3)
+    [row] = connected.rows()
+    # $0.02 a million tokens.
+    assert (row["tokens_in"], row["tokens_out"], row["cost_usd"]) == (3, 0, "0.000000060")
+    assert connected.booked() == world.billed()[:1] == [(model, 3, 0)]
+
+
+def test_a_provider_that_is_busy_is_asked_again_as_the_client_does(client, connected, world):
+    expected = 0
+    for status in [429, 503]:
+        world.faults(error_rate=1.0, error_status=status)
+        with pytest.raises(ClientError) as caught:
+            client.converse(**CALL)
+        answer = caught.value.response["ResponseMetadata"]
+        assert (answer["HTTPStatusCode"], answer["RetryAttempts"]) == (status, 3)
+        expected += 4
+        connected.exactly(expected)
+
+
+def test_a_provider_that_does_not_answer_is_asked_once_and_charged_as_held(client, connected, world):
+    world.faults(hang=True)
+    with pytest.raises(ClientError) as caught:
+        client.converse(**CALL)
+    answer = caught.value.response["ResponseMetadata"]
+    assert answer["RetryAttempts"] == 0
+    assert answer["HTTPHeaders"]["x-tollgate-code"] == "upstream_timeout"
+    [row] = connected.exactly(1)
+    assert (row["usage_source"], row["error_code"]) == ("estimated", "upstream_timeout")
 
 
 def test_an_image_in_the_prompt_goes_through(client, connected, world):

@@ -86,6 +86,10 @@ def test_tools_go_through(client):
         if call.function.name
     ]
     assert names == ["weather"]
+    told = {"role": "tool", "tool_call_id": call.id, "content": "rain"}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]}
+    answer = client.chat.completions.create(**{**CALL, "messages": [*MESSAGES, asked, told]}, tools=[TOOL])
+    assert answer.usage.completion_tokens == 5
 
 
 def test_an_image_in_the_prompt_goes_through(client, tenant, world):

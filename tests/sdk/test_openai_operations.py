@@ -6,6 +6,7 @@ import urllib.request
 
 import openai
 import pytest
+from conftest import since
 from openai import OpenAI
 
 MODEL = "gpt-4o-mini"  # 150 nano-dollars a token of input, 75 of cached input, 600 of output
@@ -39,6 +40,7 @@ def rows_once(tenant, count: int) -> list:
     return rows
 
 
+@since("openai", 1, 66)
 def test_a_response_is_answered_and_booked(client, tenant):
     response = client.responses.create(**CALL, instructions="be brief")
     assert len(response.output_text.split()) == 5
@@ -48,6 +50,7 @@ def test_a_response_is_answered_and_booked(client, tenant):
     assert (row["usage_source"], nanos(row)) == ("provider", 5 * 150 + 5 * 600)
 
 
+@since("openai", 1, 66)
 def test_a_streamed_response_is_whole_and_booked(client, tenant, world):
     world.faults(cached_tokens=2, reasoning_tokens=3)
     events = list(client.responses.create(**CALL, stream=True))
@@ -63,6 +66,7 @@ def test_a_streamed_response_is_whole_and_booked(client, tenant, world):
         assert nanos(row) == 1 * 150 + 2 * 75 + output * 600
 
 
+@since("openai", 1, 66)
 def test_tools_and_images_go_through_a_response(client, tenant):
     response = client.responses.create(**CALL, tools=[TOOL], tool_choice="required")
     [call] = [item for item in response.output if item.type == "function_call"]
@@ -76,6 +80,7 @@ def test_tools_and_images_go_through_a_response(client, tenant):
     assert len(tenant.rows()) == 2
 
 
+@since("openai", 1, 66)
 def test_searches_that_the_provider_runs_are_charged(client, tenant):
     client.responses.create(**CALL, tools=[{"type": "web_search"}])
     [row] = tenant.rows()
@@ -83,12 +88,14 @@ def test_searches_that_the_provider_runs_are_charged(client, tenant):
     assert row["extra_data"]["tool_uses"]["web_search"] == 1
 
 
+@since("openai", 1, 66)
 def test_what_is_served_as_flex_costs_half(client, tenant):
     client.responses.create(**CALL, service_tier="flex")
     [row] = tenant.rows()
     assert nanos(row) == (3 * 150 + 5 * 600) // 2
 
 
+@since("openai", 1, 66)
 def test_a_response_in_the_background_is_booked_once_and_reading_it_is_free(client, tenant):
     response = client.responses.create(**CALL, background=True)
     assert (response.status, response.usage) == ("queued", None)
@@ -106,6 +113,7 @@ def test_a_response_in_the_background_is_booked_once_and_reading_it_is_free(clie
     assert nanos(row) == 3 * 150 + 5 * 600
 
 
+@since("openai", 1, 66)
 def test_a_response_that_is_cut_is_an_error_and_not_a_short_answer(client, world):
     world.faults(cut_after=4)
     with pytest.raises(openai.APIError):
@@ -113,6 +121,7 @@ def test_a_response_that_is_cut_is_an_error_and_not_a_short_answer(client, world
             pass
 
 
+@since("openai", 1, 66)
 def test_a_response_that_is_cancelled_in_its_middle_is_booked(client, tenant, world):
     world.faults(chunk_interval_ms=20)
     with client.responses.create(**CALL, stream=True) as stream:
@@ -149,7 +158,7 @@ def test_images_and_speech_come_and_moderations_are_free(client, tenant):
         assert len(b"".join(answer.iter_bytes())) == 4 * 11
     row = tenant.rows()[0]
     assert (row["tokens_in"], row["tokens_out"], row["usage_source"]) == (7, 56, "estimated")
-    with client.audio.speech.with_streaming_response.create(**speech, stream_format="sse") as answer:
+    with client.audio.speech.with_streaming_response.create(**speech, extra_body={"stream_format": "sse"}) as answer:
         assert b"speech.audio.done" in b"".join(answer.iter_bytes())
     row = tenant.rows()[0]
     assert (row["tokens_in"], row["tokens_out"], row["usage_source"]) == (2, 4, "provider")
