@@ -199,7 +199,11 @@ impl Scanner {
             return Ok(None);
         };
         let end = from.saturating_add(found);
-        let part = Part::read(self.rest.get(..end).unwrap_or_default())?;
+        let head = self.rest.get(..end).unwrap_or_default();
+        if self.delimiter.find(head).is_some() {
+            return Err(BAD_DELIMITER);
+        }
+        let part = Part::read(head)?;
         let kind = self.form.begin(&part)?;
         let used = end.saturating_add(4);
         let length = u64::try_from(used).unwrap_or(0);
