@@ -82,9 +82,7 @@ impl Place {
 
     fn of_v4(address: Ipv4Addr) -> Self {
         let [a, b, c, _] = address.octets();
-        // A cloud's agent on the machine below answers at an address that looks public.
-        let is_agent = address == Ipv4Addr::new(168, 63, 129, 16);
-        let reserved = is_agent || matches!(a, 0 | 224..) || (a, b) == (169, 254);
+        let reserved = is_machine_below(address) || matches!(a, 0 | 224..) || (a, b) == (169, 254);
         let private = a == 10
             || matches!((a, b), (100, 64..=127) | (172, 16..=31) | (198, 18 | 19))
             || (a, b) == (192, 168)
@@ -107,11 +105,12 @@ impl Place {
         let [first, second, ..] = address.segments();
         let global = first & 0xe000 == 0x2000;
         let carrying = first == 0x2002 || (first == 0x2001 && (second < 0x200 || second == 0xdb8));
-        let cloud = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+        // What AWS, Oracle and Google answer at on the machine below.
+        let cloud = matches!((first, second), (0xfd00, 0xec2 | 0xc1) | (0xfd20, 0xce));
         let link = first & 0xffc0 == 0xfe80;
         if address.is_loopback() {
             Self::Loopback
-        } else if address.is_unspecified() || address.is_multicast() || link || address == cloud {
+        } else if address.is_unspecified() || address.is_multicast() || link || cloud {
             Self::Reserved
         } else if global && !carrying && first != 0x3fff {
             Self::Public
@@ -119,4 +118,13 @@ impl Place {
             Self::Private
         }
     }
+}
+
+/// Whether a cloud's agent on the machine below answers there: Azure's at an address that looks
+/// public, Alibaba's and Oracle's among those of networks.
+fn is_machine_below(address: Ipv4Addr) -> bool {
+    matches!(
+        address.octets(),
+        [168, 63, 129, 16] | [100, 100, 100, 200] | [192, 0, 0, 192]
+    )
 }
