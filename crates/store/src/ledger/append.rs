@@ -3,12 +3,12 @@
 //! Locks are taken in one order everywhere, so batches and draws cannot deadlock: call keys sorted by tenant and call, then
 //! balances sorted by integration and month. Whoever has a month's balance has its roll-ups and allowances.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::Origin;
-use tollgate_core::{HoldId, Moment, Nanos, NodeId};
+use tollgate_core::{HoldId, Moment, Nanos, NodeId, Period};
 
 use super::Books;
 use super::entry::{self, Intake, Prepared, Slot};
@@ -180,15 +180,13 @@ async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>
         keys
     };
     let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();
-    if !work.is_postgres() {
-        // Here a row that comes back costs more than one that is written, and nobody else writes: so that none comes back
-        // where all are new, they are counted first. Nothing else was done yet. A savepoint would keep what every page was.
-        let new = work.execute_batch(CLAIM_COUNTED, keys()).await?;
-        if new == rollups::count(firsts.len()) {
-            return Ok(held);
-        }
-        work.start_over().await?;
+    // A row that comes back costs more than one that is written. So that none comes back where all are new, as they almost always
+    // are, they are counted first. Nothing else was done yet; a savepoint would keep what every page was.
+    let new = work.execute_batch(CLAIM_COUNTED, keys()).await?;
+    if new == rollups::count(firsts.len()) {
+        return Ok(held);
     }
+    work.start_over().await?;
     let claimed: Vec<(String, String)> = work.fetch_batch(CLAIM, keys()).await?;
     if claimed.len() == firsts.len() {
         return Ok(held);
@@ -280,27 +278,20 @@ async fn open(
     fresh: &[&Prepared],
     holds: &NamedHolds,
 ) -> Result<Books, StoreError> {
-    let months = fresh
-        .iter()
-        .map(|prepared| (prepared.entry.integration_id, prepared.entry.period()))
-        .zip(
-            fresh
-                .iter()
-                .map(|prepared| prepared.entry.tenant_id.clone()),
-        )
-        .chain(holds.months())
-        .collect();
-    let days: BTreeSet<_> = fresh
-        .iter()
-        .map(|prepared| {
-            let entry = &prepared.entry;
-            (
-                entry.tenant_id.clone(),
-                entry.integration_id,
-                day_of(entry.created_at),
-            )
-        })
-        .collect();
+    let mut months: BTreeMap<_, _> = holds.months().collect();
+    let mut days = BTreeSet::new();
+    // There are far fewer days than rows.
+    let mut seen = HashSet::with_capacity(fresh.len());
+    for prepared in fresh {
+        let entry = &prepared.entry;
+        let (integration, day) = (entry.integration_id, day_of(entry.created_at));
+        if seen.insert((&entry.tenant_id, integration, day)) {
+            let tenant = || entry.tenant_id.clone();
+            days.insert((tenant(), integration, day));
+            let month = (integration, Period::of_day(day));
+            months.entry(month).or_insert_with(tenant);
+        }
+    }
     Ok(Books {
         months: balances::open(work, months).await?,
         days: rollups::read(work, days).await?,

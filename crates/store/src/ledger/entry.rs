@@ -59,7 +59,6 @@ pub(super) struct Prepared {
 }
 
 /// A batch on its way: of each call the first entry, and where every entry given belongs.
-#[derive(Default)]
 pub(super) struct Intake {
     pub(super) firsts: Vec<Prepared>,
     pub(super) slots: Vec<Slot>,
@@ -80,7 +79,10 @@ impl Intake {
     ///
     /// Rows get ids in their order at that time: in the index of ids they then stand together.
     pub(super) fn of(given: &[Given<'_>], now: Timestamp) -> Result<Self, StoreError> {
-        let mut intake = Self::default();
+        let mut intake = Self {
+            firsts: Vec::with_capacity(given.len()),
+            slots: Vec::with_capacity(given.len()),
+        };
         let (mut texts, mut ids) = (Texts::default(), OrderedIds::at(now));
         let mut places: HashMap<(&TenantId, &CallId), usize> = HashMap::with_capacity(given.len());
         for one in given {
