@@ -17,12 +17,12 @@ use crate::error::{StoreError, from_driver};
 /// Connections that read; more would only compete for the same two or four cores.
 const READERS: u32 = 4;
 
-/// Pages that the writer keeps in memory, as `cache_size` says it: 16 MiB. What a batch changes stands together in every
+/// Pages that the writer keeps in memory, as `cache_size` says it: 8 MiB. What a batch changes stands together in every
 /// index, so more is not faster; the operating system caches the file as well.
-const WRITER_CACHE: &str = "-16384";
+const WRITER_CACHE: &str = "-8192";
 
-/// Pages that each reader keeps in memory: 2 MiB.
-const READER_CACHE: &str = "-2048";
+/// Pages that each reader keeps in memory: 1 MiB.
+const READER_CACHE: &str = "-1024";
 
 /// How long to wait for a free connection, or for a lock that a foreign tool holds on the file.
 const PATIENCE: Duration = Duration::from_secs(5);
