@@ -10,7 +10,7 @@ use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-pub(crate) use skim::{Members, object, read};
+pub(crate) use skim::{Members, object, read, read_noting};
 
 /// The raw text of a member, also of one that is `null`; nothing when it is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,6 +110,36 @@ pub(crate) fn values_named<'t>(
         .filter_map(move |at| value_after(text.get(at.checked_add(length)?..)?))
 }
 
+/// Bytes that are looked at eight at a time, before a search that has to be begun is worth it.
+const NEAR_BYTES: usize = 32;
+
+/// How many bytes stand before the first quote, backslash or control character; where there is none
+/// near, none is said.
+pub(crate) fn plain_length(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHEST: u64 = ONES << 7;
+    const QUOTES: u64 = ONES * 0x22;
+    const BACKSLASHES: u64 = ONES * 0x5c;
+    const SPACES: u64 = ONES * 0x20;
+    // The highest bit of the first byte that is zero, or is less, is set; above it anything may be.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
+    let mut passed = 0_usize;
+    let (words, _) = text.get(..NEAR_BYTES).unwrap_or(text).as_chunks::<8>();
+    for bytes in words {
+        let word = u64::from_le_bytes(*bytes);
+        let quote = zero(word ^ QUOTES);
+        let backslash = zero(word ^ BACKSLASHES);
+        let control = word.wrapping_sub(SPACES) & !word;
+        let stops = (quote | backslash | control) & HIGHEST;
+        if stops != 0 {
+            let before = usize::try_from(stops.trailing_zeros().div_euclid(8)).ok()?;
+            return Some(passed.saturating_add(before));
+        }
+        passed = passed.saturating_add(8);
+    }
+    None
+}
+
 /// Splits a string's text from what follows its closing quote; `text` begins after the opening
 /// quote. A string that does not end is given whole.
 pub(crate) fn split_string(text: &[u8]) -> (&[u8], &[u8]) {
@@ -140,6 +170,28 @@ mod tests {
         );
         assert_eq!(split_string(b"cut\\"), (&b"cut\\"[..], &b""[..]));
         assert_eq!(split_string(b""), (&b""[..], &b""[..]));
+    }
+
+    #[test]
+    fn what_stands_before_the_first_mark_is_plain() {
+        for stop in 0..=u8::MAX {
+            let is_mark = stop < b' ' || stop == b'"' || stop == b'\\';
+            for after in [b'"', b'\\', b'\n', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
+                for at in 0..20 {
+                    let mut text = vec![b'a'; at];
+                    text.extend([stop, after]);
+                    text.extend_from_slice(&[b'"'; 8]);
+                    let first = text
+                        .iter()
+                        .position(|byte| *byte < b' ' || b"\"\\".contains(byte));
+                    assert!(!is_mark || first == Some(at));
+                    assert_eq!(plain_length(&text), first, "{stop} {after} {at}");
+                }
+            }
+        }
+        assert_eq!(plain_length(&[b'a'; 100]), None);
+        assert_eq!(plain_length(b"aaaaaaaaaa\""), None);
+        assert_eq!(plain_length(b""), None);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::operation::Operation;
 use crate::request::Bounds;
 use crate::sse::{Event, Found};
 use batch::Lines;
+use echo::Echo;
 use kept::Kept;
 use outline::Outline;
 use stream::Stream;
@@ -121,13 +122,7 @@ impl Reader {
     }
 
     fn see(&mut self, bytes: &[u8], observed: &mut Observed, bounds: Bounds) -> Fate {
-        let echo = match self {
-            Self::OpenAi(reader) => reader.echo.tokens(bytes),
-            // A piece of Anthropic's is a token at least.
-            Self::Anthropic(reader) => reader.echo.tokens(bytes).map(|tokens| tokens.max(1)),
-            Self::Responses(_) | Self::Media(_) | Self::Bedrock(_) => None,
-        };
-        if let Some(tokens) = echo {
+        if let Some(tokens) = self.echo(|echo| echo.tokens(bytes)) {
             observed.count(tokens);
             return Fate::Pass;
         }
@@ -148,6 +143,21 @@ impl Reader {
             }
             // Its streams are frames.
             Self::Bedrock(_) => Fate::Pass,
+        }
+    }
+
+    /// The tokens of bytes that are one event, like one before but for its text; none when they are
+    /// not.
+    fn echo_of_all(&mut self, bytes: &[u8]) -> Option<u64> {
+        self.echo(|echo| echo.tokens_of_all(bytes))
+    }
+
+    fn echo(&mut self, hear: impl FnOnce(&mut Echo) -> Option<u64>) -> Option<u64> {
+        match self {
+            Self::OpenAi(reader) => hear(&mut reader.echo),
+            // A piece of Anthropic's is a token at least.
+            Self::Anthropic(reader) => hear(&mut reader.echo).map(|tokens| tokens.max(1)),
+            Self::Responses(_) | Self::Media(_) | Self::Bedrock(_) => None,
         }
     }
 
@@ -253,13 +263,18 @@ impl Meter {
                 frames.push(chunk, &mut see, out);
             }
             Flow::Stream(stream) => {
-                let mut see = |found: &Found<'_>| see(found, reader, observed, plan.bounds);
-                if plan.usage_chunk == UsageChunk::Keep {
+                let tokens = stream.begins_event().then(|| reader.echo_of_all(chunk));
+                if let Some(tokens) = tokens.flatten() {
+                    observed.count(tokens);
+                    stream.pass_event();
+                    out(chunk.clone());
+                } else if plan.usage_chunk == UsageChunk::Keep {
                     stream.scanner.push(chunk, |found, _| {
-                        see(&found);
+                        see(&found, reader, observed, plan.bounds);
                     });
                     pass(chunk.clone(), out);
                 } else {
+                    let mut see = |found: &Found<'_>| see(found, reader, observed, plan.bounds);
                     stream.push_filtered(chunk, &mut see, out);
                 }
             }

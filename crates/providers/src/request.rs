@@ -149,7 +149,8 @@ impl RequestFacts {
     pub fn read(operation: Operation, body: &[u8]) -> Result<Self, RequestError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| malformed(&format!("{error}; JSON is UTF-8")))?;
-        let members: Members<'_> = object(text)?;
+        let noted = json::read_noting(opened(text)?, parts::may_tell);
+        let (members, may_tell): (Members<'_>, bool) = noted.map_err(|error| not_read(&error))?;
         let mut places = Places {
             opening: opening(text, text),
             model: members.model.span(text),
@@ -159,7 +160,7 @@ impl RequestFacts {
             usage_option: usage_option(members.stream_options, text)?,
             ..Places::default()
         };
-        let mut parts = Parts::scan(operation, &members, body);
+        let mut parts = Parts::scan(operation, &members, may_tell.then_some(body));
         let more = if operation.is_bedrocks() {
             Some(bedrock::read(text, &mut parts, &mut places)?)
         } else {
@@ -247,18 +248,26 @@ fn malformed(reason: &str) -> RequestError {
 
 /// Reads the members of an object; a struct alone would also read an array.
 fn object<'a, T: json::Members<'a>>(text: &'a str) -> Result<T, RequestError> {
-    if !skip_space(text.as_bytes()).starts_with(b"{") {
-        return Err(malformed("it does not begin with `{`"));
+    json::read(opened(text)?).map_err(|error| not_read(&error))
+}
+
+/// The text of what begins like an object.
+fn opened(text: &str) -> Result<&str, RequestError> {
+    if skip_space(text.as_bytes()).starts_with(b"{") {
+        Ok(text)
+    } else {
+        Err(malformed("it does not begin with `{`"))
     }
-    json::read(text).map_err(|error| {
-        let reason = error.to_string();
-        // The deserializer has no kind of its own for this, only these words (guarded by a test).
-        let name = reason
-            .strip_prefix("duplicate field `")
-            .and_then(|rest| rest.split('`').next());
-        name.and_then(known)
-            .map_or_else(|| malformed(&reason), RequestError::Duplicate)
-    })
+}
+
+fn not_read(error: &serde_json::Error) -> RequestError {
+    let reason = error.to_string();
+    // The deserializer has no kind of its own for this, only these words (guarded by a test).
+    let name = reason
+        .strip_prefix("duplicate field `")
+        .and_then(|rest| rest.split('`').next());
+    name.and_then(known)
+        .map_or_else(|| malformed(&reason), RequestError::Duplicate)
 }
 
 /// The static name of a member that matters.

@@ -86,6 +86,12 @@ impl Scanner {
         self.partial.is_empty() && self.skipped == 0
     }
 
+    /// Whether an event that comes now begins with its first byte: nothing of it was seen, and no LF
+    /// belongs to the one before.
+    pub(crate) const fn is_fresh(&self) -> bool {
+        self.partial.is_empty() && self.skipped == 0 && !self.after_cr && !self.line_open
+    }
+
     /// Whether the bytes of the present event are let go.
     pub(crate) fn is_skipping(&self) -> bool {
         self.skipped > 0

@@ -8,7 +8,7 @@
 use memchr::memchr2;
 use serde::Deserialize;
 
-use super::Raw;
+use super::{Raw, plain_length};
 
 /// An object of which some members are looked at, by their names.
 pub(crate) trait Members<'a>: Deserialize<'a> + Default {
@@ -45,11 +45,37 @@ pub(crate) use object;
 /// Reads the members of the object that `text` is; an error when it is none, is not JSON, or has
 /// one of them twice.
 pub(crate) fn read<'a, T: Members<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    skim(text).map_or_else(|| serde_json::from_str(text), Ok)
+    skim(text, &mut |_| {}).map_or_else(|| serde_json::from_str(text), Ok)
 }
 
-/// The members, where they are beyond doubt.
-fn skim<'a, T: Members<'a>>(text: &'a str) -> Option<T> {
+/// Reads the members of an object, and tells whether there may be a string in it, at any depth,
+/// that `is_noted`. One with a quote or a character's number in it always is.
+pub(crate) fn read_noting<'a, T: Members<'a>>(
+    text: &'a str,
+    is_noted: impl Fn(&[u8]) -> bool,
+) -> Result<(T, bool), serde_json::Error> {
+    let mut noted = false;
+    let members = skim(text, &mut |string: Text<'_>| {
+        noted |= string.hides || is_noted(string.inside);
+    });
+    match members {
+        Some(members) => Ok((members, noted)),
+        None => serde_json::from_str(text).map(|members| (members, true)),
+    }
+}
+
+/// What is in a string, as it is written.
+#[derive(Debug, Clone, Copy)]
+struct Text<'a> {
+    inside: &'a [u8],
+    /// Whether there are backslashes in it.
+    is_escaped: bool,
+    /// Whether there are quotes in it, or characters that are written as numbers.
+    hides: bool,
+}
+
+/// The members, where they are beyond doubt; `seen` is told of every string.
+fn skim<'a, T: Members<'a>>(text: &'a str, seen: &mut impl FnMut(Text<'_>)) -> Option<T> {
     let mut members = T::default();
     let mut rest = Rest::of(text);
     rest.skip_space();
@@ -58,12 +84,13 @@ fn skim<'a, T: Members<'a>>(text: &'a str) -> Option<T> {
     if rest.skip(b'}').is_none() {
         loop {
             let name = rest.name()?;
-            if name.contains(&b'\\') {
+            if name.is_escaped {
                 return None;
             }
+            seen(name);
             let start = rest.at(text);
-            rest.skip_value()?;
-            if let Some(place) = members.place(name) {
+            rest.skip_value(seen)?;
+            if let Some(place) = members.place(name.inside) {
                 let value = text.get(start..rest.at(text))?;
                 if place.0.replace(value).is_some() {
                     return None;
@@ -85,16 +112,12 @@ fn skim<'a, T: Members<'a>>(text: &'a str) -> Option<T> {
 /// looks for; what is left then does not matter.
 struct Rest<'a> {
     bytes: &'a [u8],
-    /// Whether there are control characters anywhere, which a string may not have.
-    has_controls: bool,
 }
 
 impl<'a> Rest<'a> {
-    fn of(text: &'a str) -> Self {
-        let bytes = text.as_bytes();
+    const fn of(text: &'a str) -> Self {
         Self {
-            bytes,
-            has_controls: has_controls(bytes),
+            bytes: text.as_bytes(),
         }
     }
 
@@ -134,8 +157,8 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Passes a member's name and what stands before its value; gives the name as it is written.
-    fn name(&mut self) -> Option<&'a [u8]> {
+    /// Passes a member's name and what stands before its value; gives the name.
+    fn name(&mut self) -> Option<Text<'a>> {
         self.skip(b'"')?;
         let name = self.skip_string()?;
         self.skip_space();
@@ -144,23 +167,54 @@ impl<'a> Rest<'a> {
         Some(name)
     }
 
-    /// Passes a string whose opening quote was passed; gives what is in it as it is written.
-    fn skip_string(&mut self) -> Option<&'a [u8]> {
+    /// Passes a string whose opening quote was passed; gives what is in it.
+    fn skip_string(&mut self) -> Option<Text<'a>> {
+        // Most strings are short and have nothing special in them.
+        if let Some(length) = plain_length(self.bytes) {
+            let (inside, rest) = self.bytes.split_at_checked(length)?;
+            if let Some((b'"', rest)) = rest.split_first() {
+                self.bytes = rest;
+                return Some(Text {
+                    inside,
+                    is_escaped: false,
+                    hides: false,
+                });
+            }
+        }
+        self.skip_long_string()
+    }
+
+    fn skip_long_string(&mut self) -> Option<Text<'a>> {
         let all = self.bytes;
+        let (mut is_escaped, mut hides) = (false, false);
         loop {
-            let stop = memchr2(b'"', b'\\', self.bytes)?;
-            let (inside, rest) = self.bytes.split_at_checked(stop)?;
-            if self.has_controls && has_controls(inside) {
-                return None;
-            }
-            let (mark, rest) = rest.split_first()?;
+            let stop = if let Some(near) = plain_length(self.bytes) {
+                near
+            } else {
+                let stop = memchr2(b'"', b'\\', self.bytes)?;
+                if has_controls(self.bytes.get(..stop)?) {
+                    return None;
+                }
+                stop
+            };
+            let (mark, rest) = self.bytes.get(stop..)?.split_first()?;
             self.bytes = rest;
-            if *mark == b'"' {
-                let length = all.len().checked_sub(rest.len())?.checked_sub(1)?;
-                return all.get(..length);
+            match mark {
+                b'"' => break,
+                b'\\' => {}
+                // A control character.
+                _ => return None,
             }
+            is_escaped = true;
+            hides |= matches!(self.peek()?, b'"' | b'u');
             self.skip_escape()?;
         }
+        let length = all.len().checked_sub(self.bytes.len())?.checked_sub(1)?;
+        Some(Text {
+            inside: all.get(..length)?,
+            is_escaped,
+            hides,
+        })
     }
 
     /// Passes what follows a backslash.
@@ -205,7 +259,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes a value. Lists and objects deeper than 63 in each other are left to others.
-    fn skip_value(&mut self) -> Option<()> {
+    fn skip_value(&mut self, seen: &mut impl FnMut(Text<'_>)) -> Option<()> {
         // A bit for each list or object that is open, the innermost last: one of an object is set.
         // Before all of them stands a bit that is set.
         let mut open = 1_u64;
@@ -213,14 +267,14 @@ impl<'a> Rest<'a> {
             match self.peek()? {
                 b'"' => {
                     self.next()?;
-                    self.skip_string()?;
+                    seen(self.skip_string()?);
                 }
                 b'{' => {
                     self.next()?;
                     self.skip_space();
                     if self.skip(b'}').is_none() {
                         open = open.checked_mul(2)?.checked_add(1)?;
-                        self.name()?;
+                        seen(self.name()?);
                         continue;
                     }
                 }
@@ -249,7 +303,7 @@ impl<'a> Rest<'a> {
                 match (self.next()?, open & 1) {
                     (b',', 1) => {
                         self.skip_space();
-                        self.name()?;
+                        seen(self.name()?);
                         break;
                     }
                     (b',', _) => {
@@ -282,14 +336,14 @@ mod tests {
     }
 
     fn skimmed(text: &str) -> Option<[Option<&str>; 3]> {
-        skim::<Few<'_>>(text).map(|it| [it.usage, it.r#type, it.model].map(Raw::text))
+        skim::<Few<'_>>(text, &mut |_| {}).map(|it| [it.usage, it.r#type, it.model].map(Raw::text))
     }
 
     /// What is skimmed is what `serde_json` reads; what it does not read is never skimmed.
     fn agrees(text: &str) {
         let read = serde_json::from_str::<Few<'_>>(text).ok();
         let is_object = text.trim_start().starts_with('{');
-        if let Some(few) = skim::<Few<'_>>(text) {
+        if let Some(few) = skim::<Few<'_>>(text, &mut |_| {}) {
             assert_eq!(Some(few), read, "{text}");
         } else if let Some(few) = read.filter(|_| is_object) {
             let is_told = text.contains('\\') || text.matches(['{', '[']).count() > 60;
@@ -370,6 +424,28 @@ mod tests {
             error.to_string().contains("duplicate field `type`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_noted_string_is_found_at_any_depth_and_one_that_may_hide_it_is_noted() {
+        let noted = |text| {
+            let read = read_noting::<Few<'_>>(text, |string| string == b"image");
+            read.map(|(_, noted)| noted).unwrap()
+        };
+        for text in [
+            r#"{"image":1}"#,
+            r#"{"a":{"b":[1,{"image":2}]}}"#,
+            r#"{"a":{"b":[1,"image"]}}"#,
+            r#"{"a":{"b":1,"image":2}}"#,
+            r#"{"a":"\"image"}"#,
+            r#"{"a":"im\u0061ge"}"#,
+            r#"{"\n":1}"#,
+        ] {
+            assert!(noted(text), "{text}");
+        }
+        assert!(!noted(
+            r#"{"a":["images","Image","an image \n\t\\ of its own that is long enough"],"b":{"c":1}}"#
+        ));
     }
 
     fn json() -> impl Strategy<Value = String> {

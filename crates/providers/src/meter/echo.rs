@@ -5,7 +5,8 @@ use memchr::memchr2;
 use memchr::memmem::Finder;
 
 use super::counting::{each_text, text_tokens};
-use crate::json::{span_of_bytes, split_string, value_after, values_named};
+use crate::json::{plain_length, span_of_bytes, split_string, value_after, values_named};
+use crate::sse::EVENT_MAX;
 
 /// The largest event that is kept, in bytes: one for every stream that is open.
 const KEPT_MAX: usize = 2_048;
@@ -58,15 +59,20 @@ impl Echo {
             return None;
         }
         let rest = event.strip_prefix(self.before.as_slice())?;
-        let (text, after) = split_string(rest);
-        let is_like = after == self.after
-            && memchr2(b'\r', b'\n', text).is_none()
-            && !text.ends_with(b"error");
-        if !is_like {
+        let (text, after) = text_and_rest(rest)?;
+        if after != self.after || text.ends_with(b"error") {
             return None;
         }
         self.tries = TRIES;
         Some(self.beside.saturating_add(text_tokens(text)))
+    }
+
+    /// The tokens of bytes that are such an event to their last, so that nobody has to look where
+    /// they end. Before them another event has ended.
+    pub(super) fn tokens_of_all(&mut self, bytes: &[u8]) -> Option<u64> {
+        // After a CR alone, a LF that comes next belongs to it.
+        let ends = self.after.ends_with(b"\n") && bytes.len() <= EVENT_MAX;
+        ends.then(|| self.tokens(bytes)).flatten()
     }
 
     /// Keeps an event that had output in the member that `pieces` finds in its `data`, and nothing
@@ -109,6 +115,21 @@ impl Echo {
     }
 }
 
+/// The text that `rest` begins with, and what follows its closing quote; none where there are line
+/// breaks in it.
+fn text_and_rest(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    if let Some(length) = plain_length(rest) {
+        let (text, after) = rest.split_at_checked(length)?;
+        if let Some((b'"', after)) = after.split_first() {
+            return Some((text, after));
+        }
+    }
+    let (text, after) = split_string(rest);
+    memchr2(b'\r', b'\n', text)
+        .is_none()
+        .then_some((text, after))
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -125,18 +146,33 @@ mod tests {
         (Dialect::Anthropic, Operation::Messages),
     ];
 
-    /// What is read of a stream by a meter whose echo is this one, and how many events it spared.
+    /// What is read of a stream, as one piece, by a meter whose echo is this one; and the echo.
     fn read(case: (Dialect, Operation), stream: &str, echo: Echo) -> (Observed, Echo) {
+        let (observed, _, echo) = pieces(case, &[stream], UsageChunk::Keep, echo);
+        (observed, echo)
+    }
+
+    /// What is read of pieces, and what comes out.
+    fn pieces(
+        case: (Dialect, Operation),
+        pieces: &[&str],
+        usage_chunk: UsageChunk,
+        echo: Echo,
+    ) -> (Observed, Vec<u8>, Echo) {
         let plan = MeterPlan {
-            usage_chunk: UsageChunk::Keep,
+            usage_chunk,
             bounds: Bounds::NONE,
         };
         let mut meter = Meter::new(case.0, case.1, AnswerShape::Stream, plan);
         *kept(&mut meter) = echo;
-        let mut out = |_| {};
-        meter.push(&Bytes::copy_from_slice(stream.as_bytes()), &mut out);
+        let mut passed = Vec::new();
+        let mut out = |piece: Bytes| passed.extend_from_slice(&piece);
+        for piece in pieces {
+            meter.push(&Bytes::copy_from_slice(piece.as_bytes()), &mut out);
+        }
         let echo = std::mem::take(kept(&mut meter));
-        (meter.finish(End::Clean, &mut out), echo)
+        let observed = meter.finish(End::Clean, &mut out);
+        (observed, passed, echo)
     }
 
     fn kept(meter: &mut Meter) -> &mut Echo {
@@ -215,12 +251,28 @@ mod tests {
             case in 0..CASES.len(),
             pattern in "(data: ?|event: content_block_delta\ndata: |data: 1\ndata: )[{]\"model\":\"m\",(\"[a-c]\":\"x\",)?\"(delta|text)\":([{]?\"(content|text|type|delta|usage)\": ?)?\"@\"[}]?(:[{]|,\"(finish_reason|usage|error|delta)\":(null|[{]|\"@\"))?[}]{0,2}",
             texts in prop::collection::vec("(|a|word |error|usage|delta|text|\\\\\"|\\\\\"(error|usage|delta|finish_reason)|\\\\|\"|\n|\r|\\\\u00e9|\",\"finish_reason\":\"stop|\":[{]\"usage\":[{])", 1..12),
-            end in "(\n\n|\r\n\r\n|\r\r|\n: x\n\n)",
+            end in "(\n\n|\r\n\r\n|\r\r|\n: x\n\n|\n\n\n)",
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+            strips in any::<bool>(),
         ) {
-            let stream: String = texts.iter().map(|text| pattern.replace('@', text) + &end).collect();
-            let (heard, _) = read(CASES[case], &stream, Echo::default());
-            let (not, _) = read(CASES[case], &stream, Echo::deaf());
-            prop_assert_eq!(heard, not, "{}", stream);
+            let mut events: Vec<String> = texts.iter().map(|text| pattern.replace('@', text) + &end).collect();
+            let usage_only = r#"data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+            events.insert(events.len() / 2, format!("{usage_only}{end}"));
+            let mut apart: Vec<&str> = Vec::new();
+            for (number, event) in events.iter().enumerate() {
+                let cut = cuts.get(number).map_or(event.len(), |cut| cut.index(event.len()));
+                let cut = (0..=cut).rev().find(|at| event.is_char_boundary(*at)).unwrap_or(0);
+                let (one, other) = event.split_at(cut);
+                apart.extend([one, other].into_iter().filter(|it| !it.is_empty()));
+            }
+            let stream = events.concat();
+            let usage_chunk = if strips { UsageChunk::Strip } else { UsageChunk::Keep };
+            let (seen, passed, _) = pieces(CASES[case], &[&stream], usage_chunk, Echo::deaf());
+            for these in [vec![stream.as_str()], apart] {
+                let (heard, out, _) = pieces(CASES[case], &these, usage_chunk, Echo::default());
+                prop_assert_eq!(&heard, &seen, "{}", stream);
+                prop_assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(&passed));
+            }
         }
     }
 }

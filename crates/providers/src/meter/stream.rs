@@ -17,6 +17,16 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether what comes now is the beginning of an event.
+    pub(super) const fn begins_event(&self) -> bool {
+        self.scanner.is_fresh()
+    }
+
+    /// An event has passed, from its first byte to its last, that the scanner was not shown.
+    pub(super) const fn pass_event(&mut self) {
+        self.removed = false;
+    }
+
     /// Hands on all events but those that have only usage. Only bytes of an event that has not
     /// ended are held back.
     pub(super) fn push_filtered(

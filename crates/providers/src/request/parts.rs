@@ -6,7 +6,6 @@
 
 use std::sync::LazyLock;
 
-use memchr::memchr;
 use memchr::memmem::Finder;
 use serde::Deserializer;
 use serde::de::{SeqAccess, Visitor};
@@ -82,7 +81,8 @@ const PROVIDER_TOOLS: [&[u8]; 7] = [
 ];
 
 impl Parts {
-    pub(super) fn scan(operation: Operation, members: &Members<'_>, body: &[u8]) -> Self {
+    /// What a request carries; without its body where no string in it [`may_tell`] of a part.
+    pub(super) fn scan(operation: Operation, members: &Members<'_>, body: Option<&[u8]>) -> Self {
         let is_chat = !matches!(
             operation,
             Operation::Embeddings
@@ -96,10 +96,7 @@ impl Parts {
         let prompt = members.prompt.present();
         let is_response = operation == Operation::CreateResponse;
         let mut parts = Self {
-            cache_control: NEEDLES.cache_control.find(body).is_some(),
-            // Of the request itself, or an earlier answer of a message: `"audio": {"id": …}`.
-            audio: members.audio.present().is_some()
-                || values_named(body, &NEEDLES.audio).any(|value| value.starts_with(b"{")),
+            audio: members.audio.present().is_some(),
             prediction: members.prediction.present().is_some(),
             stored: is_response && is_continued(members),
             // A prompt that the provider keeps may bring tools of its own.
@@ -110,15 +107,24 @@ impl Parts {
             },
             ..Self::default()
         };
-        parts.count_types(operation, body);
-        parts.count_urls(body);
-        if hides_a_name(body) {
-            parts.files = parts.files.saturating_add(1);
-            parts.cache_control = true;
-            parts.audio = true;
-            parts.tools = Tools::Provider;
+        if let Some(body) = body {
+            parts.look(operation, body);
         }
         parts
+    }
+
+    fn look(&mut self, operation: Operation, body: &[u8]) {
+        self.cache_control = NEEDLES.cache_control.find(body).is_some();
+        // An earlier answer of a message: `"audio": {"id": …}`.
+        self.audio |= values_named(body, &NEEDLES.audio).any(|value| value.starts_with(b"{"));
+        self.count_types(operation, body);
+        self.count_urls(body);
+        if hides_a_name(body) {
+            self.files = self.files.saturating_add(1);
+            self.cache_control = true;
+            self.audio = true;
+            self.tools = Tools::Provider;
+        }
     }
 
     /// Parts that say what they are: `"type": "image"`.
@@ -157,6 +163,15 @@ impl Parts {
     }
 }
 
+/// Whether a string may tell of a part: all that is looked for is one of these or next to one,
+/// unless it hides behind an escape.
+pub(super) fn may_tell(string: &[u8]) -> bool {
+    matches!(
+        string,
+        b"type" | b"audio" | b"cache_control" | b"image_url" | b"video_url" | b"audio_url"
+    )
+}
+
 /// The strings that are the value of a member called `type`, each from after its opening quote on.
 fn types(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     values_named(text, &NEEDLES.kind).filter_map(|value| value.strip_prefix(b"\""))
@@ -164,9 +179,6 @@ fn types(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Whether an ASCII letter or underscore is written as an escape, which no JSON writer does.
 fn hides_a_name(body: &[u8]) -> bool {
-    if memchr(b'\\', body).is_none() {
-        return false;
-    }
     NEEDLES.escape.find_iter(body).any(|at| {
         let code = body.get(at.saturating_add(NEEDLES.escape.needle().len())..);
         matches!(
@@ -236,5 +248,40 @@ impl<'de> Visitor<'de> for Prompts {
         }
         // Numbers alone are the tokens of one prompt.
         Ok(count.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json;
+
+    proptest! {
+        #[test]
+        fn nothing_is_missed_in_a_body_that_no_string_tells_of(
+            strings in prop::collection::vec(
+                "(\\\\[\"u])?(0061)?(t|text|type|audio|image|input_image|cache_control|file|image_url|video_url|audio_url|my_url|item_reference)(\\\\\")?",
+                1..6,
+            ),
+            shape in 0..4_u8,
+        ) {
+            let mut body = strings.iter().fold("1".to_owned(), |inside, string| match shape {
+                0 => format!("{{\"a\":{inside},\"{string}\" : {{}} }}"),
+                1 => format!("[{inside},\"{string}\"]"),
+                2 => format!("{{\"{string}\":{inside}}}"),
+                _ => format!("{{\"b\":\"{string}\",\"c\":{inside}}}"),
+            });
+            body = format!("{{\"messages\":{body}}}");
+            let read = json::read_noting::<Members<'_>>(&body, may_tell);
+            prop_assume!(read.is_ok());
+            let (members, may_tell) = read.unwrap();
+            for operation in [Operation::ChatCompletions, Operation::CreateResponse] {
+                let looked = Parts::scan(operation, &members, Some(body.as_bytes()));
+                let gated = Parts::scan(operation, &members, may_tell.then_some(body.as_bytes()));
+                prop_assert_eq!(looked, gated, "{}", body);
+            }
+        }
     }
 }
