@@ -145,7 +145,11 @@ fn connect(
     let serving = Arc::clone(gateway);
     let service = service_fn(move |request| {
         let (gateway, unread) = (Arc::clone(&serving), unread.clone());
-        async move { Ok::<_, std::convert::Infallible>(exchange(gateway, request, &unread).await) }
+        // A connection keeps the room of its service's future; this one is needed until an answer
+        // begins, and not while it streams or while nothing is asked.
+        Box::pin(async move {
+            Ok::<_, std::convert::Infallible>(exchange(gateway, request, &unread).await)
+        })
     });
     let connection = http1::Builder::new()
         .timer(HeadTimer::default())
