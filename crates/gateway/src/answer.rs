@@ -249,7 +249,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         .filter(harmless)
         .cloned()
         .unwrap_or_else(|| {
-            let id = format!("req_{}", cus_models::generate_uuid());
+            let id = ["req_", &cus_models::generate_uuid()].concat();
             HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("req"))
         })
 }

@@ -119,7 +119,7 @@ struct Plan {
 /// Attempts of one call until one of them has an answer for the caller.
 pub(crate) async fn make(
     gateway: &Arc<Gateway>,
-    mut route: Route,
+    mut route: Box<Route>,
     desk: &mut Desk,
 ) -> Result<Response<Answer>, Refused> {
     let mut plan = Plan::of(&route);
@@ -153,7 +153,7 @@ pub(crate) async fn make(
 }
 
 /// One attempt, from admission to the head of an answer.
-async fn attempt(gateway: &Arc<Gateway>, route: Route, desk: &mut Desk) -> Ending {
+async fn attempt(gateway: &Arc<Gateway>, route: Box<Route>, desk: &mut Desk) -> Ending {
     let admitted = match admit::admit(gateway, &route, desk).await {
         Ok(admitted) => admitted,
         Err(refused) => return Ending::KeptIn(refused),
@@ -268,7 +268,7 @@ impl Plan {
         gateway: &Gateway,
         place: &Place,
         said: Option<&HeaderMap>,
-    ) -> Option<Route> {
+    ) -> Option<Box<Route>> {
         if let Some(wait) = self.pause(gateway, said) {
             tokio::time::sleep(wait).await;
             let same = elsewhere::same(gateway, place, self.attempt());

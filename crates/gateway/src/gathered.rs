@@ -14,6 +14,9 @@ const TOGETHER_BYTES_MAX: usize = 64 << 10;
 /// Pieces in order.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
+    /// Mostly all there is.
+    first: Bytes,
+    /// What comes after it.
     pieces: VecDeque<Bytes>,
     small: BytesMut,
     bytes: usize,
@@ -26,7 +29,9 @@ impl Gathered {
             return;
         }
         self.bytes = self.bytes.saturating_add(piece.len());
-        if self.pieces.is_empty() || piece.len() >= LARGE_BYTES {
+        if self.first.is_empty() {
+            self.first = piece;
+        } else if piece.len() >= LARGE_BYTES {
             self.close_small();
             self.pieces.push_back(piece);
         } else {
@@ -45,25 +50,24 @@ impl Gathered {
     /// The pieces in order.
     pub(crate) fn into_pieces(mut self) -> VecDeque<Bytes> {
         self.close_small();
+        if !self.first.is_empty() {
+            self.pieces.push_front(self.first);
+        }
         self.pieces
     }
 
     /// All of it in one piece; copied only where there are several.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        let bytes = self.bytes;
-        let mut pieces = self.into_pieces();
-        match (pieces.pop_front(), pieces.is_empty()) {
-            (None, _) => Bytes::new(),
-            (Some(only), true) => only,
-            (Some(first), false) => {
-                let mut all = BytesMut::with_capacity(bytes);
-                all.extend_from_slice(&first);
-                for piece in pieces {
-                    all.extend_from_slice(&piece);
-                }
-                all.freeze()
-            }
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        self.close_small();
+        if self.pieces.is_empty() {
+            return self.first;
         }
+        let mut all = BytesMut::with_capacity(self.bytes);
+        all.extend_from_slice(&self.first);
+        for piece in self.pieces {
+            all.extend_from_slice(&piece);
+        }
+        all.freeze()
     }
 
     fn close_small(&mut self) {

@@ -1,7 +1,6 @@
 //! `Server-Timing`: how long an answer took, our time apart from the provider's, so that a caller
 //! who finds a call slow sees whom to ask.
 
-use std::io::{Cursor, Write as _};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -66,21 +65,38 @@ impl Timing {
         self.heard(now);
         let here = now.saturating_duration_since(self.came);
         let here = here.saturating_sub(self.away.unwrap_or_default());
-        let mut text = Cursor::new([0; TEXT_BYTES_MAX]);
-        let (millis, micros) = parts(here);
-        write!(text, "tollgate;dur={millis}.{micros:03}").ok()?;
+        let mut text = String::with_capacity(TEXT_BYTES_MAX);
+        text.push_str("tollgate;dur=");
+        push_millis(&mut text, here);
         if let Some(away) = self.away {
-            let (millis, micros) = parts(away);
-            write!(text, ", provider;dur={millis}.{micros:03}").ok()?;
+            text.push_str(", provider;dur=");
+            push_millis(&mut text, away);
         }
-        let length = usize::try_from(text.position()).ok()?;
-        HeaderValue::from_bytes(text.get_ref().get(..length)?).ok()
+        HeaderValue::try_from(text).ok()
     }
 }
 
-/// Whole milliseconds, and the microseconds beyond them.
-const fn parts(time: Duration) -> (u128, u32) {
-    (time.as_millis(), time.subsec_micros() % 1_000)
+/// Milliseconds with their thousandths. The formatting macros cost more than all else of it.
+fn push_millis(text: &mut String, time: Duration) {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    // The longest number has twenty digits.
+    let mut digits = [b'0'; 20];
+    let (mut left, mut length) = (micros, 0_usize);
+    for place in digits.iter_mut().rev() {
+        if left == 0 && length > 3 {
+            break;
+        }
+        *place = b'0'.saturating_add(u8::try_from(left % 10).unwrap_or(0));
+        left /= 10;
+        length = length.saturating_add(1);
+    }
+    let shown = digits.len().saturating_sub(length);
+    for (at, digit) in digits.iter().enumerate().skip(shown) {
+        if at == digits.len().saturating_sub(3) {
+            text.push('.');
+        }
+        text.push(char::from(*digit));
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,11 @@ use crate::exchange::Gateway;
 use crate::phase::resolve::{self, Request, Route};
 
 /// The call through the same integration again, with the settings and the credential of now.
-pub(super) fn same(gateway: &Gateway, place: &Place, attempt: Option<AttemptOf>) -> Option<Route> {
+pub(super) fn same(
+    gateway: &Gateway,
+    place: &Place,
+    attempt: Option<AttemptOf>,
+) -> Option<Box<Route>> {
     // One that was deleted meanwhile is in nobody's directory.
     let one = gateway.app.directory().integration(place.integration.id)?;
     let next = Again {
@@ -28,7 +32,7 @@ pub(super) fn find(
     place: &Place,
     entry: &Fallback,
     attempt: Option<AttemptOf>,
-) -> Option<Route> {
+) -> Option<Box<Route>> {
     // Never outside the tenant: its own entry in the directory is what is searched.
     let tenant = gateway
         .app
@@ -48,7 +52,7 @@ pub(super) fn find(
     through(gateway, one, next)
 }
 
-fn through(gateway: &Gateway, integration: Arc<Integration>, again: Again) -> Option<Route> {
+fn through(gateway: &Gateway, integration: Arc<Integration>, again: Again) -> Option<Box<Route>> {
     gateway.app.metering().check_standing(&integration).ok()?;
     let asked = again
         .instead
@@ -56,9 +60,7 @@ fn through(gateway: &Gateway, integration: Arc<Integration>, again: Again) -> Op
         .or(again.asked.as_ref())
         .map(Arc::clone);
     let request = Request::clone(&again.request);
-    let route = resolve::through(gateway, request, integration, asked).ok()?;
-    Some(Route {
-        again: Some(Box::new(again)),
-        ..route
-    })
+    let mut route = resolve::through(gateway, request, integration, asked).ok()?;
+    route.again = Some(Box::new(again));
+    Some(route)
 }

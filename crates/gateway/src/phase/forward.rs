@@ -24,7 +24,7 @@ use crate::upstream::{Asked, Departure};
 pub(crate) struct Landed {
     pub(crate) flight: Flight,
     pub(crate) head: Parts,
-    pub(crate) route: Route,
+    pub(crate) route: Box<Route>,
 }
 
 /// A call to which no answer came: why, and what its caller is told.
@@ -42,7 +42,7 @@ impl From<Unanswered> for Refused {
 
 pub(crate) async fn forward(
     gateway: &Gateway,
-    mut route: Route,
+    mut route: Box<Route>,
     admitted: Admitted,
     outbound: Outbound,
 ) -> Result<Landed, Unanswered> {

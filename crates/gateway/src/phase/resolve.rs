@@ -110,7 +110,7 @@ pub(crate) async fn resolve(
     caller: Caller,
     (head, aim): (Parts, Aim),
     body: Incoming,
-) -> Result<Route, Refused> {
+) -> Result<Box<Route>, Refused> {
     let (body, mut upload) = receive_body(gateway, desk, &aim, &head, body).await?;
     let (face, operation) = (aim.face, aim.operation);
     let in_body = body.as_ref().and_then(|(_, facts)| facts.model());
@@ -131,16 +131,14 @@ pub(crate) async fn resolve(
     let snapshot = integration.snapshot();
     let again = Again::of(&snapshot, &caller.key, (&request, rest.as_ref()));
     drop(snapshot);
-    let route = through(gateway, request, integration, rest)?;
+    let mut route = through(gateway, request, integration, rest)?;
     // Where the path names it, the form's own is not looked at.
     let form = upload.as_mut().filter(|_| aim.model.is_none());
     name_model(form, route.body.as_ref(), route.model.as_deref());
-    Ok(Route {
-        thing: aim.thing.map(Into::into),
-        upload,
-        again,
-        ..route
-    })
+    route.thing = aim.thing.map(Into::into);
+    route.upload = upload;
+    route.again = again;
+    Ok(route)
 }
 
 /// A name, in the request's own allocation where it is the same.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, HeaderValue};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{PathAndQuery, Scheme};
 use http::{Request, Uri};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
@@ -25,8 +25,12 @@ pub(crate) const REST: Duration = Duration::from_secs(30);
 pub(super) struct Pool {
     connector: Punctual,
     idle_max: usize,
-    racks: RwLock<HashMap<(Scheme, Authority), Arc<Rack>>>,
+    plain: RwLock<Racks>,
+    secure: RwLock<Racks>,
 }
+
+/// By host and port, as addresses name them.
+type Racks = HashMap<Box<str>, Arc<Rack>>;
 
 /// The connections to one place that wait.
 #[derive(Debug)]
@@ -45,14 +49,20 @@ impl Pool {
         Self {
             connector: connector.within(Duration::from_secs(config.connect_seconds)),
             idle_max: config.idle_connections_max,
-            racks: RwLock::default(),
+            plain: RwLock::default(),
+            secure: RwLock::default(),
         }
     }
 
     /// The connections to where an address leads; none where it names no host.
     pub(super) fn rack(&self, address: &Uri) -> Option<Arc<Rack>> {
-        let place = (address.scheme()?.clone(), address.authority()?.clone());
-        if let Some(rack) = self.racks.read().get(&place) {
+        let place = address.authority()?.as_str();
+        let racks = if *address.scheme()? == Scheme::HTTPS {
+            &self.secure
+        } else {
+            &self.plain
+        };
+        if let Some(rack) = racks.read().get(place) {
             return Some(Arc::clone(rack));
         }
         let rack = Arc::new(Rack {
@@ -62,17 +72,19 @@ impl Pool {
             idle_max: self.idle_max,
             idle: Mutex::default(),
         });
-        let mut racks = self.racks.write();
-        Some(Arc::clone(racks.entry(place).or_insert(rack)))
+        let mut racks = racks.write();
+        Some(Arc::clone(racks.entry(place.into()).or_insert(rack)))
     }
 
     /// Closes what has waited for too long, and forgets places where nothing is left.
     pub(super) fn sweep(&self) {
-        self.racks.write().retain(|_, rack| {
-            let mut idle = rack.idle.lock();
-            close_rested(&mut idle);
-            !idle.is_empty() || Arc::strong_count(rack) > 1
-        });
+        for racks in [&self.plain, &self.secure] {
+            racks.write().retain(|_, rack| {
+                let mut idle = rack.idle.lock();
+                close_rested(&mut idle);
+                !idle.is_empty() || Arc::strong_count(rack) > 1
+            });
+        }
     }
 }
 
@@ -177,7 +189,7 @@ mod tests {
         rack.idle.lock().clear();
         drop(rack);
         pool.sweep();
-        assert!(pool.racks.read().is_empty());
+        assert!(pool.plain.read().is_empty());
     }
 
     #[test]

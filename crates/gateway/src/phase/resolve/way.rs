@@ -34,7 +34,7 @@ pub(crate) fn through(
     mut request: Request,
     integration: Arc<Integration>,
     asked: Option<Arc<str>>,
-) -> Result<Route, Refused> {
+) -> Result<Box<Route>, Refused> {
     let snapshot = Arc::clone(&integration.snapshot());
     let provider = snapshot
         .provider()
@@ -60,7 +60,8 @@ pub(crate) fn through(
         Some(cross(&mut request, &snapshot, prices.as_deref())?)
     };
     prices = prices.filter(|_| has_known_price(request.body.as_ref(), &snapshot));
-    Ok(Route {
+    // Boxed, because it is large and goes from hand to hand.
+    Ok(Box::new(Route {
         operation: request.operation,
         face: request.face,
         integration,
@@ -75,7 +76,7 @@ pub(crate) fn through(
         head: request.head,
         crossing,
         again: None,
-    })
+    }))
 }
 
 /// Puts a request into the words of a provider that does not speak its caller's.
