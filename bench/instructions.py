@@ -46,12 +46,12 @@ ALLOCATIONS = re.compile(r"^(mi_(malloc|zalloc|calloc|realloc)(_aligned)?|malloc
 FEATURES = {
     "authentication": "tollgate_gateway::phase::identify::identify",
     "reading the request": "tollgate_providers::request::RequestFacts::read",
-    "admission: all limits, the hold": "tollgate_app::metering::Metering::admit::*closure*",
+    "admission: all limits, the hold": "tollgate_app::metering::Metering::hold::*closure*",
     "opening the credential": "tollgate_app::app::App::open_credential",
-    "the journal, before it leaves": "tollgate_app::metering::hold::Dispatch::leave",
+    "the journal, before it leaves": "tollgate_app::metering::hold::Dispatch::poll_leave",
     "reading the answer's usage": "tollgate_providers::meter::Meter::finish",
     "reading a stream's pieces": "tollgate_providers::meter::Meter::push",
-    "settling: cost, hold, the journal": "tollgate_gateway::flight::Cargo::settle",
+    "settling: cost, hold, the journal": "tollgate_app::metering::hold::Hold::settle",
     "headers of the answer": "tollgate_gateway::headers::for_caller tollgate_gateway::answer::Desk::dress",
 }
 PHASES = {

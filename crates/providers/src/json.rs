@@ -113,14 +113,20 @@ pub(crate) fn values_named<'t>(
 /// Bytes that are looked at eight at a time, before a search that has to be begun is worth it.
 const NEAR_BYTES: usize = 32;
 
+/// One in each byte of a word.
+const ONES: u64 = u64::MAX / 255;
+
+/// The highest bit of each byte of a word.
+const HIGHEST: u64 = ONES << 7;
+
+/// A space, below which control characters are, in each byte of a word.
+const SPACES: u64 = ONES * 0x20;
+
 /// How many bytes stand before the first quote, backslash or control character; where there is none
 /// near, none is said.
 pub(crate) fn plain_length(text: &[u8]) -> Option<usize> {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHEST: u64 = ONES << 7;
     const QUOTES: u64 = ONES * 0x22;
     const BACKSLASHES: u64 = ONES * 0x5c;
-    const SPACES: u64 = ONES * 0x20;
     // The highest bit of the first byte that is zero, or is less, is set; above it anything may be.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let mut passed = 0_usize;
