@@ -210,7 +210,8 @@ def test_schemathesis_finds_nothing_undescribed(playground, tmp_path, role):
         key, protected = made["key"], [*protected, made["id"]]
     command = [str(pathlib.Path(sys.executable).parent / "schemathesis"), "--config-file", str(HERE / "schemathesis.toml")]
     command += ["run", f"{api}/openapi.json", "--url", playground.ready["admin_url"], "--checks", "all"]
-    command += ["--max-time", str(max(SECONDS // 4, 5)), "--workers", "2", "--no-color", "--continue-on-failure"]
+    # One worker: Python 3.11 cannot parse its own sources in two threads at once ("AST constructor recursion depth mismatch").
+    command += ["--max-time", str(max(SECONDS // 4, 5)), "--workers", "1", "--no-color", "--continue-on-failure"]
     command += ["--generation-database", "none", "--request-timeout", "30", "--warnings", "off"]
     command += [] if SEED == "random" else ["--seed", SEED]
     for name, value in {**headers, "Authorization": f"Bearer {key}"}.items():

@@ -48,7 +48,7 @@ pub(super) struct Line {
 
 /// Tells that something has happened on a connection. Wakes the task that waits for it, and not the
 /// one that is just working it and looks anyway.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Bell {
     has_rung: AtomicBool,
     is_awaited: AtomicBool,
@@ -69,9 +69,23 @@ impl Wake for Bell {
 }
 
 impl Bell {
+    /// The bell of a connection that was not worked yet.
+    fn new() -> Self {
+        Self {
+            has_rung: AtomicBool::new(true),
+            is_awaited: AtomicBool::new(false),
+            task: AtomicWaker::new(),
+        }
+    }
+
+    /// Nobody is to be woken for what rings from now on.
+    fn muffle(&self) {
+        self.is_awaited.store(false, Ordering::SeqCst);
+    }
+
     /// What rings from now on is new, and nobody is to be woken for it.
     fn hush(&self) {
-        self.is_awaited.store(false, Ordering::SeqCst);
+        self.muffle();
         self.has_rung.store(false, Ordering::SeqCst);
     }
 
@@ -90,7 +104,7 @@ impl Line {
             .max_buf_size(READ_BUFFER_BYTES_MAX)
             .handshake(stream)
             .await?;
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Bell::new());
         Ok(Self {
             sender,
             connection,
@@ -105,22 +119,29 @@ impl Line {
 
     /// Gives it a request, which leaves when the line is worked.
     pub(super) fn ask(&mut self, request: Request<Departure>) -> Answer {
+        self.bell.has_rung.store(true, Ordering::SeqCst);
         Box::pin(self.sender.try_send_request(request))
     }
 
     /// Looks for something without working the connection.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        // Whoever looks needs not be woken for what the looking does.
+        self.bell.muffle();
         look(&mut Context::from_waker(&self.waker))
     }
 
-    /// Works the connection until what is looked for is there, or there is nothing more to do.
+    /// Works the connection until what is looked for is there, or there is nothing more to do. One
+    /// on which nothing has happened since is not worked: whoever waits is polled for other reasons
+    /// too.
     pub(super) fn work<T>(
         &mut self,
         cx: &mut Context<'_>,
         mut look: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         for _ in 0..TURNS_MAX {
-            self.turn();
+            if self.bell.has_rung.load(Ordering::SeqCst) {
+                self.turn();
+            }
             let found = self.look(&mut look);
             if found.is_ready() {
                 return found;
