@@ -67,6 +67,42 @@ impl Rates {
     /// The name of the price of the request itself.
     pub const REQUEST: &'static str = "request";
 
+    /// All prices, in an order that never changes, because hashes that are kept rest on it.
+    #[must_use]
+    pub const fn each(&self) -> [Option<i64>; 13] {
+        // Every price by its name: one that is added does not compile until it is told here.
+        let Self {
+            input,
+            output,
+            cached_input,
+            cache_write,
+            cache_write_hour,
+            audio_input,
+            reasoning,
+            audio_output,
+            image_input,
+            image_output,
+            web_search,
+            file_search,
+            request,
+        } = *self;
+        [
+            Some(input),
+            Some(output),
+            Some(request),
+            cached_input,
+            cache_write,
+            cache_write_hour,
+            audio_input,
+            reasoning,
+            audio_output,
+            image_input,
+            image_output,
+            web_search,
+            file_search,
+        ]
+    }
+
     /// The name of the price of a web search.
     pub const WEB_SEARCH: &'static str = "web_search";
 

@@ -192,37 +192,7 @@ impl DatedRates {
 
 /// Whether any of the prices is below nothing.
 pub(super) fn is_negative(rates: &Rates) -> bool {
-    let Rates {
-        input,
-        output,
-        cached_input,
-        cache_write,
-        cache_write_hour,
-        audio_input,
-        reasoning,
-        audio_output,
-        image_input,
-        image_output,
-        web_search,
-        file_search,
-        request,
-    } = *rates;
-    let optional = [
-        cached_input,
-        cache_write,
-        cache_write_hour,
-        audio_input,
-        reasoning,
-        audio_output,
-        image_input,
-        image_output,
-        web_search,
-        file_search,
-    ];
-    [input, output, request]
-        .into_iter()
-        .chain(optional.into_iter().flatten())
-        .any(|price| price < 0)
+    rates.each().into_iter().flatten().any(|price| price < 0)
 }
 
 /// FNV-1a of 64 bits: tells one list from another, and is no protection.

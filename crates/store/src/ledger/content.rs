@@ -4,7 +4,7 @@
 //! versions made of an entry is recognized too.
 
 use cus_models::CusPolicyResult;
-use tollgate_core::price::{PricePin, Rates};
+use tollgate_core::price::PricePin;
 use tollgate_core::usage::{UsageEntry, UsageSource};
 use tollgate_core::{AgentId, Nanos, SessionId, TokenClass};
 
@@ -169,36 +169,7 @@ impl Words {
         let PricePin { version, rates } = price;
         self.add(1);
         self.text(version);
-        let Rates {
-            input,
-            output,
-            cached_input,
-            cache_write,
-            cache_write_hour,
-            audio_input,
-            reasoning,
-            audio_output,
-            image_input,
-            image_output,
-            web_search,
-            file_search,
-            request,
-        } = *rates;
-        for price in [input, output, request] {
-            self.number(price);
-        }
-        for price in [
-            cached_input,
-            cache_write,
-            cache_write_hour,
-            audio_input,
-            reasoning,
-            audio_output,
-            image_input,
-            image_output,
-            web_search,
-            file_search,
-        ] {
+        for price in rates.each() {
             self.maybe_number(price);
         }
     }
@@ -218,6 +189,8 @@ mod tests {
     use cus_models::CusProviderType;
     use jiff::Timestamp;
     use tollgate_core::TokenUsage;
+
+    use tollgate_core::price::Rates;
 
     use super::*;
 
