@@ -52,8 +52,10 @@ static DESCRIPTION: Description = Description {
     operations: OPERATIONS,
 };
 
+static HEADERS: [HeaderName; 2] = [VERSION, HeaderName::from_static("anthropic-beta")];
+
 static FORWARDED: Forwarded = Forwarded {
-    headers: &["anthropic-version", "anthropic-beta"],
+    headers: &HEADERS,
     query: &["beta", "limit", "after_id", "before_id"],
     version: "/v1",
 };

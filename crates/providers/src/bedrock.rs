@@ -5,7 +5,7 @@ mod signing;
 
 use cus_models::CusProviderType;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use tollgate_core::config::IntegrationConfig;
 use tollgate_core::health::Finding;
 use tollgate_vault::Secret;
@@ -118,15 +118,17 @@ static DESCRIPTION: Description = Description {
     ],
 };
 
+static HEADERS: [HeaderName; 6] = [
+    HeaderName::from_static("x-amzn-bedrock-accept"),
+    HeaderName::from_static("x-amzn-bedrock-trace"),
+    HeaderName::from_static("x-amzn-bedrock-guardrailidentifier"),
+    HeaderName::from_static("x-amzn-bedrock-guardrailversion"),
+    HeaderName::from_static("x-amzn-bedrock-performanceconfig-latency"),
+    HeaderName::from_static("x-amzn-bedrock-service-tier"),
+];
+
 static FORWARDED: Forwarded = Forwarded {
-    headers: &[
-        "x-amzn-bedrock-accept",
-        "x-amzn-bedrock-trace",
-        "x-amzn-bedrock-guardrailidentifier",
-        "x-amzn-bedrock-guardrailversion",
-        "x-amzn-bedrock-performanceconfig-latency",
-        "x-amzn-bedrock-service-tier",
-    ],
+    headers: &HEADERS,
     query: &[],
     version: "",
 };

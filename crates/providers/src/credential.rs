@@ -7,6 +7,8 @@ use http::HeaderValue;
 use serde::Deserialize;
 use tollgate_vault::Secret;
 
+use crate::json::is_plain;
+
 /// The longest key or token, in bytes.
 const API_KEY_MAX: usize = 4_096;
 
@@ -43,7 +45,9 @@ struct ApiKey<'a> {
 /// may also be the bare key, as environment variables of providers usually are.
 pub(crate) fn api_key(secret: &Secret, scheme: &str) -> Result<HeaderValue, CredentialError> {
     let text = secret.expose().trim();
-    let key = if text.starts_with('{') {
+    let key = if let Some(key) = usual_key(text) {
+        Cow::Borrowed(key)
+    } else if text.starts_with('{') {
         // The deserializer's own words may repeat what it read.
         let fields: ApiKey<'_> = serde_json::from_str(text).or(Err(CredentialError::Malformed))?;
         fields.api_key
@@ -51,6 +55,14 @@ pub(crate) fn api_key(secret: &Secret, scheme: &str) -> Result<HeaderValue, Cred
         Cow::Borrowed(text)
     };
     header(&key, scheme)
+}
+
+/// The key in an object as such objects are usually written; none where it has to be read.
+fn usual_key(text: &str) -> Option<&str> {
+    let value = text.strip_prefix(r#"{"api_key":"#)?.strip_suffix('}')?;
+    let value = value.strip_prefix(' ').unwrap_or(value);
+    let key = value.strip_prefix('"')?.strip_suffix('"')?;
+    is_plain(key.as_bytes()).then_some(key)
 }
 
 /// One of two kinds of credential: a key as it is, or a token that goes behind `Bearer`.
@@ -145,7 +157,10 @@ pub(crate) fn aws(secret: &Secret) -> Result<AwsCredential, CredentialError> {
 }
 
 fn header(key: &str, scheme: &str) -> Result<HeaderValue, CredentialError> {
-    let visible = key.bytes().all(|byte| byte.is_ascii_graphic());
+    // Without a stop at the first that is not, so that many are looked at together.
+    let visible = key
+        .bytes()
+        .fold(true, |all, byte| all & byte.is_ascii_graphic());
     if key.is_empty() || key.len() > API_KEY_MAX || !visible {
         return Err(CredentialError::ApiKey);
     }
@@ -157,6 +172,8 @@ fn header(key: &str, scheme: &str) -> Result<HeaderValue, CredentialError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(text: &str) -> Result<HeaderValue, CredentialError> {
@@ -173,6 +190,26 @@ mod tests {
             let value = read(text).unwrap();
             assert_eq!(value.as_bytes(), b"Bearer sk-1");
             assert_eq!(format!("{value:?}"), "Sensitive");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_is_usual_only_where_a_parser_reads_the_same(
+            text in "(\\{\"api_key\" ?: {0,2}(\"[!-~]{0,9}\"|5)[ ,]?\\}?|[{}\"api_key:, \u{c}]{0,20})",
+        ) {
+            let read = serde_json::from_str::<ApiKey<'_>>(&text).ok();
+            if let Some(key) = usual_key(&text) {
+                prop_assert_eq!(Some(key), read.as_ref().map(|read| &*read.api_key));
+            }
+        }
+
+        #[test]
+        fn a_key_as_it_is_usually_written_is_usual(key in "[!#-\\[\\]-~]{0,40}") {
+            let object = serde_json::json!({ "api_key": &key }).to_string();
+            prop_assert_eq!(usual_key(&object), Some(&*key));
+            let spaced = format!("{{\"api_key\": \"{key}\"}}");
+            prop_assert_eq!(usual_key(&spaced), Some(&*key));
         }
     }
 

@@ -20,9 +20,13 @@ impl EditedBody {
     /// A body without edits.
     #[must_use]
     pub fn untouched(body: Bytes) -> Self {
-        let mut edited = Self::empty();
-        edited.push(body);
-        edited
+        if body.is_empty() {
+            return Self::empty();
+        }
+        Self {
+            length: body.len(),
+            pieces: vec![body],
+        }
     }
 
     /// No body.

@@ -1,6 +1,6 @@
 //! What of a caller's request goes on to a provider besides its body: little, and by name.
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, GetAll};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, CONTENT_TYPE, GetAll, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::provider::{PrepareCall, PrepareError};
@@ -8,11 +8,14 @@ use crate::provider::{PrepareCall, PrepareError};
 /// The header that tells a provider our id of the call, so that both sides' books can be joined.
 const CLIENT_REQUEST_ID: HeaderName = HeaderName::from_static("x-client-request-id");
 
+/// The headers that all dialects let through.
+static USUAL: [HeaderName; 2] = [ACCEPT, USER_AGENT];
+
 /// What a dialect lets through in addition to what all do.
 #[derive(Debug)]
 pub(crate) struct Forwarded {
-    /// Headers by name, in lower case.
-    pub(crate) headers: &'static [&'static str],
+    /// Headers by name.
+    pub(crate) headers: &'static [HeaderName],
     /// Members of the query by name.
     pub(crate) query: &'static [&'static str],
     /// What stands between the endpoint's prefix and the operation.
@@ -25,10 +28,10 @@ impl Forwarded {
     pub(crate) fn headers(&self, call: &PrepareCall<'_>) -> Result<HeaderMap, PrepareError> {
         let mut headers = HeaderMap::with_capacity(8);
         let bound = ConnectionBound::of(call.headers);
-        for name in ["accept", "user-agent"].iter().chain(self.headers) {
-            for value in call.headers.get_all(*name) {
-                if !bound.contains(name) {
-                    headers.append(HeaderName::from_static(name), value.clone());
+        for name in USUAL.iter().chain(self.headers) {
+            for value in call.headers.get_all(name) {
+                if !bound.contains(name.as_str()) {
+                    headers.append(name, value.clone());
                 }
             }
         }
@@ -48,12 +51,16 @@ impl Forwarded {
 
     /// The URI of the request.
     pub(crate) fn uri(&self, call: &PrepareCall<'_>) -> Result<Uri, PrepareError> {
-        let prefix = call.endpoint.prefix();
-        let mut path = String::with_capacity(prefix.len().saturating_add(64));
-        path.push_str(prefix);
-        path.push_str(self.version);
+        let before = [call.endpoint.prefix(), self.version];
+        // Exactly as long as most are, so that it is not copied again.
+        let room = before.iter().map(|part| part.len()).sum::<usize>();
+        let room = room.saturating_add(call.operation.path_length());
+        let mut path = String::with_capacity(room);
+        path.extend(before);
         call.push_path(&mut path)?;
-        self.push_query(&mut path, call.query.unwrap_or_default());
+        if let Some(query) = call.query {
+            self.push_query(&mut path, query);
+        }
         call.endpoint.uri(path).or(Err(PrepareError::Unbuildable))
     }
 

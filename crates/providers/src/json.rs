@@ -2,6 +2,7 @@
 //!
 //! Nothing here fails: where the text is not what was expected, a step answers "not there".
 
+mod members;
 mod skim;
 
 use std::ops::Range;
@@ -10,7 +11,8 @@ use memchr::memmem::Finder;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-pub(crate) use skim::{Members, object, read, read_noting};
+pub(crate) use members::{Member, Members, Nested, object, read, read_noting};
+pub(crate) use skim::{Rest, Text};
 
 /// The raw text of a member, also of one that is `null`; nothing when it is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,6 +35,13 @@ impl<'a> Raw<'a> {
         self.text().filter(|text| *text != "null")
     }
 
+    /// What is in the string that the value is, where that needs no reading: nothing but visible
+    /// ASCII characters and spaces, and no escapes. None where it may have to be read.
+    pub(crate) fn plain_string(self) -> Option<&'a str> {
+        let inside = self.text()?.strip_prefix('"')?.strip_suffix('"')?;
+        is_plain(inside.as_bytes()).then_some(inside)
+    }
+
     /// The text of the value when it is an object.
     pub(crate) fn object(self) -> Option<&'a str> {
         self.text().filter(|text| text.starts_with('{'))
@@ -42,6 +51,13 @@ impl<'a> Raw<'a> {
     pub(crate) fn span(self, whole: &str) -> Option<Range<usize>> {
         span_of(self.text()?, whole)
     }
+}
+
+/// Whether text between quotes is what it means, and ASCII without control characters.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    let is_other = |byte: u8| !matches!(byte, b' '..=b'~') || byte == b'"' || byte == b'\\';
+    // Without a stop at the first, so that many are looked at together.
+    !text.iter().fold(false, |seen, byte| seen | is_other(*byte))
 }
 
 /// The members of an object; none when it is none, or has one of them twice.
@@ -116,34 +132,47 @@ const NEAR_BYTES: usize = 32;
 /// One in each byte of a word.
 const ONES: u64 = u64::MAX / 255;
 
-/// The highest bit of each byte of a word.
-const HIGHEST: u64 = ONES << 7;
-
-/// A space, below which control characters are, in each byte of a word.
-const SPACES: u64 = ONES * 0x20;
-
-/// How many bytes stand before the first quote, backslash or control character; where there is none
-/// near, none is said.
-pub(crate) fn plain_length(text: &[u8]) -> Option<usize> {
-    const QUOTES: u64 = ONES * 0x22;
+/// Finds the first quote, backslash or control character in eight bytes: the highest bit of its
+/// byte is the lowest that is set. Above it anything may be.
+const fn marks(bytes: [u8; 8]) -> u64 {
+    const QUOTES_TO_SPACES: u64 = ONES * (0x22 ^ 0x20);
+    const ABOVE_SPACES: u64 = ONES * 0x21;
     const BACKSLASHES: u64 = ONES * 0x5c;
-    // The highest bit of the first byte that is zero, or is less, is set; above it anything may be.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word;
-    let mut passed = 0_usize;
-    let (words, _) = text.get(..NEAR_BYTES).unwrap_or(text).as_chunks::<8>();
-    for bytes in words {
-        let word = u64::from_le_bytes(*bytes);
-        let quote = zero(word ^ QUOTES);
-        let backslash = zero(word ^ BACKSLASHES);
-        let control = word.wrapping_sub(SPACES) & !word;
-        let stops = (quote | backslash | control) & HIGHEST;
-        if stops != 0 {
-            let before = usize::try_from(stops.trailing_zeros().div_euclid(8)).ok()?;
-            return Some(passed.saturating_add(before));
+    const HIGHEST: u64 = ONES << 7;
+    let word = u64::from_le_bytes(bytes);
+    // With that bit turned a quote is a space, and control characters are what they were: others.
+    let low = (word ^ QUOTES_TO_SPACES).wrapping_sub(ABOVE_SPACES);
+    let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
+    (low | backslash) & !word & HIGHEST
+}
+
+/// Whether a string cannot have this byte in it as it is.
+const fn is_mark(byte: u8) -> bool {
+    matches!(byte, 0..b' ' | b'"' | b'\\')
+}
+
+/// How many bytes stand before the first quote, backslash or control character; where none is near,
+/// how many were looked at.
+#[inline]
+pub(crate) fn plain_length(text: &[u8]) -> usize {
+    let near = text.get(..NEAR_BYTES).unwrap_or(text);
+    let mut rest = near;
+    while let Some((bytes, after)) = rest.split_first_chunk::<8>() {
+        let marks = marks(*bytes);
+        if marks != 0 {
+            let before = usize::try_from(marks.trailing_zeros().div_euclid(8));
+            let passed = near.len().saturating_sub(rest.len());
+            return passed.saturating_add(before.unwrap_or_default());
         }
-        passed = passed.saturating_add(8);
+        rest = after;
     }
-    None
+    near.len().saturating_sub(after_plain(rest).len())
+}
+
+/// What begins with the first quote, backslash or control character, asked of byte after byte.
+fn after_plain(bytes: &[u8]) -> &[u8] {
+    let first = bytes.iter().position(|byte| is_mark(*byte));
+    first.and_then(|at| bytes.get(at..)).unwrap_or_default()
 }
 
 /// Splits a string's text from what follows its closing quote; `text` begins after the opening
@@ -166,6 +195,8 @@ pub(crate) fn split_string(text: &[u8]) -> (&[u8], &[u8]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -181,23 +212,37 @@ mod tests {
     #[test]
     fn what_stands_before_the_first_mark_is_plain() {
         for stop in 0..=u8::MAX {
-            let is_mark = stop < b' ' || stop == b'"' || stop == b'\\';
+            let is_stop = stop < b' ' || stop == b'"' || stop == b'\\';
+            assert_eq!(is_mark(stop), is_stop);
             for after in [b'"', b'\\', b'\n', b'!', b'#', b'[', b']', 0x7f, 0x80, 0xff] {
-                for at in 0..20 {
+                for (at, more) in (0..20).flat_map(|at| [(at, 0), (at, 8)]) {
                     let mut text = vec![b'a'; at];
                     text.extend([stop, after]);
-                    text.extend_from_slice(&[b'"'; 8]);
-                    let first = text
-                        .iter()
-                        .position(|byte| *byte < b' ' || b"\"\\".contains(byte));
-                    assert!(!is_mark || first == Some(at));
-                    assert_eq!(plain_length(&text), first, "{stop} {after} {at}");
+                    text.resize(text.len() + more, b'"');
+                    let first = text.iter().position(|byte| is_mark(*byte));
+                    assert!(!is_stop || first == Some(at));
+                    let expected = first.unwrap_or(text.len());
+                    assert_eq!(plain_length(&text), expected, "{stop} {after} {at}");
                 }
             }
         }
-        assert_eq!(plain_length(&[b'a'; 100]), None);
-        assert_eq!(plain_length(b"aaaaaaaaaa\""), None);
-        assert_eq!(plain_length(b""), None);
+        assert_eq!(plain_length(&[b'a'; 100]), NEAR_BYTES);
+        assert_eq!(plain_length(b""), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_plain_is_what_a_parser_reads(
+            text in "(\"[ -~]{0,20}\"|[\"\\\\u0061é\u{0}-\u{9f}]{0,6}|null|5)",
+        ) {
+            prop_assume!(text.trim() == text);
+            let read = serde_json::from_str::<String>(&text);
+            let needs_none = read.as_ref().is_ok_and(|read| {
+                read.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && !text.contains('\\')
+            });
+            let plain = Raw(Some(&text)).plain_string();
+            prop_assert_eq!(plain.map(str::to_owned), read.ok().filter(|_| needs_none));
+        }
     }
 
     #[test]

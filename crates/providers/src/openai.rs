@@ -2,7 +2,7 @@
 
 use cus_models::CusProviderType;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderName, Uri};
 use tollgate_core::CallId;
 use tollgate_core::config::IntegrationConfig;
 use tollgate_vault::Secret;
@@ -150,9 +150,11 @@ pub(crate) const QUERY: [&str; 9] = [
     "starting_after",
 ];
 
+static HEADERS: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
+
 /// What goes on of a request in this dialect.
 pub(crate) static FORWARDED: Forwarded = Forwarded {
-    headers: &["openai-beta"],
+    headers: &HEADERS,
     query: &QUERY,
     version: "",
 };

@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::dialect::Dialect;
 use crate::face::Face;
 use families::{BEDROCK, DEPLOYED};
-use path::{Named, fits, model_id};
-use shape::{Charge, ID, MODEL, Verb};
+use path::{Named, fits, model_id, split_at_id};
+use shape::{Charge, MODEL, Verb};
 
 pub(crate) use families::{ANTHROPIC, OPENAI};
 pub(crate) use path::{push_encoded, push_reserved_encoded};
@@ -347,6 +347,11 @@ impl Operation {
         self.shape().method()
     }
 
+    /// How long the path after the version is, in bytes, where it names nothing.
+    pub(crate) const fn path_length(self) -> usize {
+        self.shape().path.len()
+    }
+
     /// Adds the path after the version, or after the model of a path that names one first; none
     /// when what it is about is not named.
     pub(crate) fn push_path(
@@ -359,7 +364,7 @@ impl Operation {
         if let Some(before) = pattern.strip_suffix(MODEL) {
             path.push_str(before);
             push_encoded(path, model?);
-        } else if let Some((before, after)) = pattern.split_once(ID) {
+        } else if let Some((before, after)) = split_at_id(pattern) {
             path.push_str(before);
             push_encoded(path, thing?);
             path.push_str(after);

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use tollgate_core::tokens::TOKENS_MAX;
 
-use crate::json::{self, Raw, object, skip_space};
+use crate::json::{self, Raw, is_plain, object, skip_space};
 use crate::operation::Operation;
 use form::FormFacts;
 use parts::Parts;
@@ -302,6 +302,9 @@ fn known(name: &str) -> Option<&'static str> {
 }
 
 fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
+    if let Some(name) = raw.plain_string() {
+        return named(name).map(Some);
+    }
     let Some(text) = raw.present() else {
         return Ok(None);
     };
@@ -318,8 +321,8 @@ fn model(raw: Raw<'_>) -> Result<Option<Arc<str>>, RequestError> {
 
 /// A model's name, of any form of body.
 fn named(name: &str) -> Result<Arc<str>, RequestError> {
-    let fits = !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control);
-    if fits {
+    let is_clean = is_plain(name.as_bytes()) || !name.contains(char::is_control);
+    if is_clean && (1..=MODEL_MAX).contains(&name.len()) {
         Ok(name.into())
     } else {
         Err(WRONG_MODEL)

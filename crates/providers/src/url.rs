@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
 pub use self::network::{Network, NetworkError};
 use self::place::{Place, literal};
@@ -187,10 +187,11 @@ impl Endpoint {
     /// The URI of `path_and_query`, which begins with the prefix, at this host.
     pub(crate) fn uri(&self, path_and_query: String) -> Result<Uri, http::Error> {
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from(path_and_query))?;
-        let uri = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone());
-        uri.path_and_query(path).build()
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Ok(Uri::from_parts(parts)?)
     }
 }
 
@@ -273,6 +274,28 @@ mod tests {
         );
         assert_eq!(strict("https://llm.example.com").unwrap().prefix(), "");
         assert!(strict("https://8.8.8.8").is_ok() && strict("https://[2606:4700::1111]/").is_ok());
+    }
+
+    #[test]
+    fn a_uri_of_parts_is_the_one_that_is_read() {
+        for (base, path) in [
+            ("https://llm.example", "/v1/chat/completions"),
+            (
+                "https://llm.example:8443/v1",
+                "/v1/files?limit=5&include[]=a",
+            ),
+            ("https://8.8.8.8", "/model/a%3A0/converse"),
+        ] {
+            let endpoint = strict(base).unwrap();
+            let whole = format!("https://{}{path}", endpoint.authority());
+            let read: Uri = whole.parse().unwrap();
+            assert_eq!(endpoint.uri(path.to_owned()).unwrap(), read);
+            assert_eq!(read.to_string(), whole);
+        }
+        for wrong in ["", "v1", "/a b", "/\u{7f}"] {
+            let endpoint = strict("https://llm.example").unwrap();
+            assert!(endpoint.uri(wrong.to_owned()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

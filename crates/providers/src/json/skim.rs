@@ -3,130 +3,64 @@
 //!
 //! What comes out is what `serde_json` reads. Where that is not certain (a name with escapes, a
 //! member that stands there twice, anything that may not be JSON) nothing comes out, and
-//! [`read`] asks `serde_json`, which has the last word on what is wrong.
+//! [`read`](super::read) asks `serde_json`, which has the last word on what is wrong.
 
 use memchr::memchr2;
-use serde::Deserialize;
 
-use super::{HIGHEST, Raw, SPACES, plain_length};
-
-/// An object of which some members are looked at, by their names.
-pub(crate) trait Members<'a>: Deserialize<'a> + Default {
-    /// Where the member of this name is put; none when it is not looked at.
-    fn place(&mut self, name: &[u8]) -> Option<&mut Raw<'a>>;
-}
-
-/// Defines an object of which some members are looked at: a struct of [`Raw`] values, each called
-/// like its member, or `as` its member is called.
-macro_rules! object {
-    ($(#[$about:meta])* $kind:ident { $($(#[$told:meta])* $field:ident $(as $name:literal)?),+ $(,)? }) => {
-        $(#[$about])*
-        #[derive(serde::Deserialize, Default)]
-        #[serde(default)]
-        struct $kind<'a> {
-            $($(#[$told])* #[serde(borrow $(, rename = $name)?)] $field: $crate::json::Raw<'a>,)+
-        }
-
-        impl<'a> $crate::json::Members<'a> for $kind<'a> {
-            fn place(&mut self, name: &[u8]) -> Option<&mut $crate::json::Raw<'a>> {
-                $(if name == $crate::json::object!(@name $field $($name)?).as_bytes() {
-                    return Some(&mut self.$field);
-                })+
-                None
-            }
-        }
-    };
-    (@name $field:ident) => { stringify!($field) };
-    (@name $field:ident $name:literal) => { $name };
-}
-
-pub(crate) use object;
-
-/// Reads the members of the object that `text` is; an error when it is none, is not JSON, or has
-/// one of them twice.
-pub(crate) fn read<'a, T: Members<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    skim(text, &mut |_| {}).map_or_else(|| serde_json::from_str(text), Ok)
-}
-
-/// Reads the members of an object, and tells whether there may be a string in it, at any depth,
-/// that `is_noted`. One with a quote or a character's number in it always is.
-pub(crate) fn read_noting<'a, T: Members<'a>>(
-    text: &'a str,
-    is_noted: impl Fn(&[u8]) -> bool,
-) -> Result<(T, bool), serde_json::Error> {
-    let mut noted = false;
-    let members = skim(text, &mut |string: Text<'_>| {
-        noted |= string.hides || is_noted(string.inside);
-    });
-    match members {
-        Some(members) => Ok((members, noted)),
-        None => serde_json::from_str(text).map(|members| (members, true)),
-    }
-}
+use super::{Members, plain_length};
 
 /// What is in a string, as it is written.
 #[derive(Debug, Clone, Copy)]
-struct Text<'a> {
-    inside: &'a [u8],
+pub(crate) struct Text<'a> {
+    pub(super) inside: &'a [u8],
     /// Whether there are backslashes in it.
     is_escaped: bool,
     /// Whether there are quotes in it, or characters that are written as numbers.
-    hides: bool,
+    pub(super) hides: bool,
 }
 
+/// Looks at no string.
+pub(super) const fn unseen(_: Text<'_>) {}
+
 /// The members, where they are beyond doubt; `seen` is told of every string.
-fn skim<'a, T: Members<'a>>(text: &'a str, seen: &mut impl FnMut(Text<'_>)) -> Option<T> {
-    let mut members = T::default();
+pub(super) fn skim<'a, T: Members<'a>>(
+    text: &'a str,
+    seen: &mut impl FnMut(Text<'_>),
+) -> Option<T> {
     let mut rest = Rest::of(text);
     rest.skip_space();
-    rest.skip(b'{')?;
-    rest.skip_space();
-    if rest.skip(b'}').is_none() {
-        loop {
-            let name = rest.name()?;
-            if name.is_escaped {
-                return None;
-            }
-            seen(name);
-            let start = rest.at(text);
-            rest.skip_value(seen)?;
-            if let Some(place) = members.place(name.inside) {
-                let value = text.get(start..rest.at(text))?;
-                if place.0.replace(value).is_some() {
-                    return None;
-                }
-            }
-            rest.skip_space();
-            match rest.next()? {
-                b',' => rest.skip_space(),
-                b'}' => break,
-                _ => return None,
-            }
-        }
-    }
+    let members = rest.object(seen)?;
     rest.skip_space();
     rest.bytes.is_empty().then_some(members)
 }
 
 /// What is left of a text. Every step answers nothing where the text is not the JSON that it
 /// looks for; what is left then does not matter.
-struct Rest<'a> {
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rest<'a> {
+    text: &'a str,
     bytes: &'a [u8],
 }
 
 impl<'a> Rest<'a> {
     const fn of(text: &'a str) -> Self {
         Self {
+            text,
             bytes: text.as_bytes(),
         }
     }
 
-    /// How much of `text` was passed.
-    const fn at(&self, text: &str) -> usize {
-        text.len().saturating_sub(self.bytes.len())
+    /// How much of the text was passed.
+    pub(super) const fn at(&self) -> usize {
+        self.text.len().saturating_sub(self.bytes.len())
     }
 
-    fn peek(&self) -> Option<u8> {
+    /// What was passed since so much was.
+    pub(super) fn since(&self, start: usize) -> Option<&'a str> {
+        self.text.get(start..self.at())
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.first().copied()
     }
 
@@ -151,13 +85,39 @@ impl<'a> Rest<'a> {
         Some(())
     }
 
+    #[inline]
     fn skip_space(&mut self) {
         while let Some((b' ' | b'\n' | b'\r' | b'\t', rest)) = self.bytes.split_first() {
             self.bytes = rest;
         }
     }
 
+    /// Passes an object; gives those of its members that are looked at.
+    pub(super) fn object<T: Members<'a>>(&mut self, seen: &mut impl FnMut(Text<'_>)) -> Option<T> {
+        let mut members = T::default();
+        self.skip(b'{')?;
+        self.skip_space();
+        if self.skip(b'}').is_some() {
+            return Some(members);
+        }
+        loop {
+            let name = self.name()?;
+            if name.is_escaped {
+                return None;
+            }
+            seen(name);
+            members.take(name.inside, self, seen)?;
+            self.skip_space();
+            match self.next()? {
+                b',' => self.skip_space(),
+                b'}' => return Some(members),
+                _ => return None,
+            }
+        }
+    }
+
     /// Passes a member's name and what stands before its value; gives the name.
+    #[inline]
     fn name(&mut self) -> Option<Text<'a>> {
         self.skip(b'"')?;
         let name = self.skip_string()?;
@@ -168,53 +128,36 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes a string whose opening quote was passed; gives what is in it.
+    #[inline]
     fn skip_string(&mut self) -> Option<Text<'a>> {
         // Most strings are short and have nothing special in them.
-        if let Some(length) = plain_length(self.bytes) {
-            let (inside, rest) = self.bytes.split_at_checked(length)?;
-            if let Some((b'"', rest)) = rest.split_first() {
-                self.bytes = rest;
-                return Some(Text {
-                    inside,
-                    is_escaped: false,
-                    hides: false,
-                });
-            }
+        let near = plain_length(self.bytes);
+        let (inside, rest) = self.bytes.split_at_checked(near)?;
+        if let Some((b'"', after)) = rest.split_first() {
+            self.bytes = after;
+            return Some(Text {
+                inside,
+                is_escaped: false,
+                hides: false,
+            });
         }
-        self.skip_long_string()
+        let (string, after) = long_string(self.bytes, rest)?;
+        self.bytes = after;
+        Some(string)
     }
 
-    fn skip_long_string(&mut self) -> Option<Text<'a>> {
-        let all = self.bytes;
-        let (mut is_escaped, mut hides) = (false, false);
-        loop {
-            let stop = if let Some(near) = plain_length(self.bytes) {
-                near
-            } else {
-                let stop = memchr2(b'"', b'\\', self.bytes)?;
-                if has_controls(self.bytes.get(..stop)?) {
-                    return None;
-                }
-                stop
-            };
-            let (mark, rest) = self.bytes.get(stop..)?.split_first()?;
-            self.bytes = rest;
-            match mark {
-                b'"' => break,
-                b'\\' => {}
-                // A control character.
-                _ => return None,
+    /// Passes what is in a string up to and with the next quote or backslash; gives which it is.
+    fn skip_to_mark(&mut self) -> Option<u8> {
+        if !matches!(self.peek()?, b'"' | b'\\') {
+            let stop = memchr2(b'"', b'\\', self.bytes)?;
+            let (inside, rest) = self.bytes.split_at_checked(stop)?;
+            // The least of all: without a stop at the first, so that many are looked at together.
+            if inside.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
+                return None;
             }
-            is_escaped = true;
-            hides |= matches!(self.peek()?, b'"' | b'u');
-            self.skip_escape()?;
+            self.bytes = rest;
         }
-        let length = all.len().checked_sub(self.bytes.len())?.checked_sub(1)?;
-        Some(Text {
-            inside: all.get(..length)?,
-            is_escaped,
-            hides,
-        })
+        self.next()
     }
 
     /// Passes what follows a backslash.
@@ -231,6 +174,7 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes one digit or more.
+    #[inline]
     fn skip_digits(&mut self) -> Option<()> {
         let first = self.next()?;
         while let Some((b'0'..=b'9', rest)) = self.bytes.split_first() {
@@ -239,12 +183,24 @@ impl<'a> Rest<'a> {
         first.is_ascii_digit().then_some(())
     }
 
-    /// Passes a number without its sign.
+    /// Passes a number.
+    #[inline]
     fn skip_number(&mut self) -> Option<()> {
+        if self.peek()? == b'-' {
+            self.next()?;
+        }
         // A digit after a leading zero is found by what has to follow the number.
         if self.skip(b'0').is_none() {
             self.skip_digits()?;
         }
+        match self.peek() {
+            Some(b'.' | b'e' | b'E') => self.skip_fraction(),
+            _ => Some(()),
+        }
+    }
+
+    /// Passes what follows the whole part of a number.
+    fn skip_fraction(&mut self) -> Option<()> {
         if self.skip(b'.').is_some() {
             self.skip_digits()?;
         }
@@ -259,55 +215,53 @@ impl<'a> Rest<'a> {
     }
 
     /// Passes a value. Lists and objects deeper than 63 in each other are left to others.
-    fn skip_value(&mut self, seen: &mut impl FnMut(Text<'_>)) -> Option<()> {
+    pub(crate) fn skip_value(&mut self, seen: &mut impl FnMut(Text<'_>)) -> Option<()> {
+        let mut rest = *self;
         // A bit for each list or object that is open, the innermost last: one of an object is set.
         // Before all of them stands a bit that is set.
         let mut open = 1_u64;
         loop {
-            match self.peek()? {
+            match rest.peek()? {
                 b'"' => {
-                    self.next()?;
-                    seen(self.skip_string()?);
+                    rest.next()?;
+                    seen(rest.skip_string()?);
                 }
                 b'{' => {
-                    self.next()?;
-                    self.skip_space();
-                    if self.skip(b'}').is_none() {
+                    rest.next()?;
+                    rest.skip_space();
+                    if rest.skip(b'}').is_none() {
                         open = open.checked_mul(2)?.checked_add(1)?;
-                        seen(self.name()?);
+                        seen(rest.name()?);
                         continue;
                     }
                 }
                 b'[' => {
-                    self.next()?;
-                    self.skip_space();
-                    if self.skip(b']').is_none() {
+                    rest.next()?;
+                    rest.skip_space();
+                    if rest.skip(b']').is_none() {
                         open = open.checked_mul(2)?;
                         continue;
                     }
                 }
-                b't' => self.skip_all(b"true")?,
-                b'f' => self.skip_all(b"false")?,
-                b'n' => self.skip_all(b"null")?,
-                b'-' => {
-                    self.next()?;
-                    self.skip_number()?;
-                }
-                _ => self.skip_number()?,
+                b't' => rest.skip_all(b"true")?,
+                b'f' => rest.skip_all(b"false")?,
+                b'n' => rest.skip_all(b"null")?,
+                _ => rest.skip_number()?,
             }
             loop {
                 if open == 1 {
+                    *self = rest;
                     return Some(());
                 }
-                self.skip_space();
-                match (self.next()?, open & 1) {
+                rest.skip_space();
+                match (rest.next()?, open & 1) {
                     (b',', 1) => {
-                        self.skip_space();
-                        seen(self.name()?);
+                        rest.skip_space();
+                        seen(rest.name()?);
                         break;
                     }
                     (b',', _) => {
-                        self.skip_space();
+                        rest.skip_space();
                         break;
                     }
                     (b'}', 1) | (b']', 0) => open = open.div_euclid(2),
@@ -318,15 +272,27 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Whether there is a control character. Asked of eight bytes at once, as `plain_length` does, and
-/// without a stop at the first.
-fn has_controls(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let below = words.iter().fold(0, |seen, bytes| {
-        let word = u64::from_le_bytes(*bytes);
-        seen | (word.wrapping_sub(SPACES) & !word)
-    });
-    below & HIGHEST != 0 || rest.iter().any(|byte| *byte < b' ')
+/// What is in a string, and what follows its closing quote; all of it before `rest` was looked at.
+#[inline(never)]
+fn long_string<'a>(all: &'a [u8], rest: &'a [u8]) -> Option<(Text<'a>, &'a [u8])> {
+    let mut rest = Rest {
+        text: "",
+        bytes: rest,
+    };
+    let (mut is_escaped, mut hides) = (false, false);
+    while rest.skip_to_mark()? == b'\\' {
+        is_escaped = true;
+        hides |= matches!(rest.peek()?, b'"' | b'u');
+        rest.skip_escape()?;
+        rest.bytes = rest.bytes.get(plain_length(rest.bytes)..)?;
+    }
+    let length = all.len().checked_sub(rest.bytes.len())?.checked_sub(1)?;
+    let string = Text {
+        inside: all.get(..length)?,
+        is_escaped,
+        hides,
+    };
+    Some((string, rest.bytes))
 }
 
 #[cfg(test)]
@@ -334,21 +300,47 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::json::{Raw, object, read, read_noting, split_string};
 
     object! {
         #[derive(Debug, PartialEq)]
         Few { usage, r#type as "type", model }
     }
 
+    object! {
+        #[derive(Debug, PartialEq)]
+        Outer { usage in Few, model in Few, r#type as "type" }
+    }
+
+    /// What is found in one pass is what is found in one for each object.
+    fn agrees_inside(text: &str) {
+        let (Ok(outer), Ok(few)) = (read::<Outer<'_>>(text), read::<Few<'_>>(text)) else {
+            assert!(read::<Outer<'_>>(text).is_err() && read::<Few<'_>>(text).is_err());
+            return;
+        };
+        assert_eq!(outer.r#type, few.r#type);
+        for (nested, raw) in [(outer.usage, few.usage), (outer.model, few.model)] {
+            assert_eq!(nested.raw(), raw, "{text}");
+            let slow: Option<Result<Few<'_>, _>> = raw.object().map(serde_json::from_str);
+            match (nested.members(), slow) {
+                (Ok(members), slow) => assert_eq!(members, slow.map(Result::unwrap), "{text}"),
+                (Err(_), slow) => assert!(slow.unwrap().is_err(), "{text}"),
+            }
+        }
+    }
+
     fn skimmed(text: &str) -> Option<[Option<&str>; 3]> {
-        skim::<Few<'_>>(text, &mut |_| {}).map(|it| [it.usage, it.r#type, it.model].map(Raw::text))
+        skim::<Few<'_>>(text, &mut unseen).map(|it| [it.usage, it.r#type, it.model].map(Raw::text))
     }
 
     /// What is skimmed is what `serde_json` reads; what it does not read is never skimmed.
     fn agrees(text: &str) {
+        if text.trim_start().starts_with('{') {
+            agrees_inside(text);
+        }
         let read = serde_json::from_str::<Few<'_>>(text).ok();
         let is_object = text.trim_start().starts_with('{');
-        if let Some(few) = skim::<Few<'_>>(text, &mut |_| {}) {
+        if let Some(few) = skim::<Few<'_>>(text, &mut unseen) {
             assert_eq!(Some(few), read, "{text}");
         } else if let Some(few) = read.filter(|_| is_object) {
             let is_told = text.contains('\\') || text.matches(['{', '[']).count() > 60;
@@ -458,6 +450,8 @@ mod tests {
             "(null|true|false)",
             "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,3})?([eE][+-]?[0-9]{1,2})?",
             "\"([a-z é\u{1f980}]|\\\\[\"\\\\/bfnrt]|\\\\u[0-9a-fA-F]{4}){0,6}\"",
+            // Longer than what is looked at word by word.
+            "\"[a-z ]{20,50}(é|\\\\[\"\\\\nu]0061)?[a-z ]{0,50}(\\\\\\\\)?\"",
         ];
         leaf.prop_recursive(4, 24, 4, |inner| {
             let name = "\"(usage|type|model|a|b)\"[ \n]{0,2}:[ \t]{0,2}";
@@ -473,7 +467,38 @@ mod tests {
         })
     }
 
+    /// All strings, as they are written, and whether there is a quote or a number in each.
+    fn strings(text: &str) -> Vec<(&[u8], bool, bool)> {
+        let mut rest = text.as_bytes();
+        let mut found = Vec::new();
+        while let Some(at) = rest.iter().position(|byte| *byte == b'"') {
+            let (inside, after) = split_string(&rest[at + 1..]);
+            let marks: Vec<u8> = String::from_utf8_lossy(inside)
+                .replace("\\\\", "")
+                .split('\\')
+                .skip(1)
+                .filter_map(|after| after.bytes().next())
+                .collect();
+            let hides = marks.iter().any(|mark| b"\"u".contains(mark));
+            found.push((inside, inside.contains(&b'\\'), hides));
+            rest = after;
+        }
+        found
+    }
+
     proptest! {
+        #[test]
+        fn every_string_is_told_of_as_it_is_written(text in json()) {
+            let mut told = Vec::new();
+            let text = format!("{{\"a\":{text}}}");
+            let read = skim::<Few<'_>>(&text, &mut |string| {
+                told.push((string.inside.to_vec(), string.is_escaped, string.hides));
+            });
+            prop_assume!(read.is_some());
+            let told: Vec<_> = told.iter().map(|it| (it.0.as_slice(), it.1, it.2)).collect();
+            prop_assert_eq!(told, strings(&text));
+        }
+
         #[test]
         fn any_json_is_read_as_serde_json_reads_it(text in json()) {
             agrees(&text);

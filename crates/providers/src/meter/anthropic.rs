@@ -13,8 +13,8 @@ use super::Observed;
 use super::counting::{tokens_named, value_tokens};
 use super::echo::Echo;
 use super::observed::model_name;
-use super::usage::{AnthropicCounts, InvalidUsage, Reported};
-use crate::json::{Raw, members_of, object};
+use super::usage::{AnthropicCounts, AnthropicUsage, InvalidUsage, Reported};
+use crate::json::{Nested, members_of, object};
 use crate::request::Bounds;
 use crate::sse::Event;
 
@@ -44,7 +44,7 @@ object! {
         r#type as "type",
         message,
         delta,
-        usage,
+        usage in AnthropicUsage,
         error,
     }
 }
@@ -53,7 +53,7 @@ object! {
     Message {
         r#type as "type",
         model,
-        usage,
+        usage in AnthropicUsage,
         stop_reason,
         content,
         error,
@@ -91,7 +91,7 @@ impl Reader {
                     .object()
                     .and_then(|text| members_of(text.as_bytes()));
                 let message: Message<'_> = message.unwrap_or_default();
-                observed.name_model(message.model.present());
+                observed.name_model(message.model);
                 self.take(message.usage);
                 let input = self.invalid.map_or_else(|| self.counts.input(), Err);
                 self.invalid = observed.begin(input, bounds).err();
@@ -121,7 +121,7 @@ impl Reader {
     }
 
     /// Takes the counts of an event; whether it has any.
-    fn take(&mut self, usage: Raw<'_>) -> bool {
+    fn take(&mut self, usage: Nested<'_, AnthropicUsage<'_>>) -> bool {
         match self.counts.take(usage) {
             Ok(said) => said,
             Err(invalid) => {
@@ -148,7 +148,7 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
     observed.complete = true;
     observed.finish_seen = message.stop_reason.present().is_some();
     observed.error_seen = message.error.present().is_some();
-    observed.name_model(message.model.present());
+    observed.name_model(message.model);
     let mut counts = AnthropicCounts::default();
     let is_message = message.r#type.text() == Some(r#""message""#);
     match counts.take(message.usage) {
@@ -177,5 +177,5 @@ pub(super) fn message(text: &[u8]) -> (Option<Box<str>>, Reported<Option<TokenUs
         Ok(false) => Ok(None),
         Err(invalid) => Err(invalid),
     };
-    (model_name(message.model.present()), usage, counts.tools())
+    (model_name(message.model), usage, counts.tools())
 }

@@ -264,10 +264,10 @@ fn of_body(response: &Response<'_>, line: &Line<'_>) -> Said {
     let reported = if text.contains("\"input_tokens\"") {
         usage::response(body.usage)
     } else {
-        usage::openai(body.usage, Output::Nothing)
+        usage::openai(body.usage.into(), Output::Nothing)
     };
     let tools = super::responses::tools(body.output);
-    match (model_name(body.model.present()), reported) {
+    match (model_name(body.model), reported) {
         (Some(model), Ok(Some(tokens))) => {
             let ids = [line.id, response.request_id, body.id];
             used((model, tokens, tools), line.custom_id, ids)

@@ -162,7 +162,7 @@ impl Reader {
         let is_embedding = vectors.iter().any(|it| it.present().is_some());
         let in_own_words = [
             usage::converse(told.usage),
-            usage::openai(told.usage, Output::Tokens),
+            usage::openai(told.usage.into(), Output::Tokens),
             BedrockCounts::from_raw(told.llama_input, told.llama_output).and_then(|it| it.all()),
         ];
         let own = in_own_words.into_iter().find_map(|it| it.ok().flatten());

@@ -118,11 +118,9 @@ impl Echo {
 /// The text that `rest` begins with, and what follows its closing quote; none where there are line
 /// breaks in it.
 fn text_and_rest(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    if let Some(length) = plain_length(rest) {
-        let (text, after) = rest.split_at_checked(length)?;
-        if let Some((b'"', after)) = after.split_first() {
-            return Some((text, after));
-        }
+    let (text, after) = rest.split_at_checked(plain_length(rest))?;
+    if let Some((b'"', after)) = after.split_first() {
+        return Some((text, after));
     }
     let (text, after) = split_string(rest);
     memchr2(b'\r', b'\n', text)

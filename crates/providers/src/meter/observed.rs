@@ -5,6 +5,7 @@ use tollgate_core::price::fees::ToolUses;
 
 use super::batch::BatchResults;
 use super::usage::{self, InvalidUsage, Reported};
+use crate::json::Raw;
 use crate::request::{Bounds, TEMPLATE_TOKENS};
 
 /// The longest name of a model that is believed, in bytes.
@@ -110,8 +111,8 @@ impl Observed {
         }
     }
 
-    /// Takes the model's name from the text of a JSON string.
-    pub(super) fn name_model(&mut self, model: Option<&str>) {
+    /// Takes the model's name from a JSON string.
+    pub(super) fn name_model(&mut self, model: Raw<'_>) {
         self.model = model_name(model);
     }
 
@@ -121,13 +122,14 @@ impl Observed {
     }
 }
 
-/// A model's name from the text of a JSON string.
-pub(super) fn model_name(model: Option<&str>) -> Option<Box<str>> {
-    let name = model.and_then(|text| serde_json::from_str::<String>(text).ok());
-    let fits = |name: &String| {
-        !name.is_empty() && name.len() <= MODEL_MAX && !name.contains(char::is_control)
-    };
-    name.filter(fits).map(String::into_boxed_str)
+/// A model's name from a JSON string.
+pub(super) fn model_name(model: Raw<'_>) -> Option<Box<str>> {
+    let fits = |name: &str| !name.is_empty() && name.len() <= MODEL_MAX;
+    if let Some(name) = model.plain_string() {
+        return fits(name).then(|| name.into());
+    }
+    let name: String = serde_json::from_str(model.text()?).ok()?;
+    (fits(&name) && !name.contains(char::is_control)).then(|| name.into())
 }
 
 /// An input of no more than `most` tokens. The kinds that usually cost more stay first.

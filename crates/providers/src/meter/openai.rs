@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 
 use super::counting::{text_tokens, tokens_named, value_tokens};
 use super::echo::Echo;
-use super::usage::{self, Output};
+use super::usage::{self, OpenAiUsage, Output};
 use super::{Fate, Observed};
 use crate::json::{Raw, members_of, object, skip_space, values_named};
 use crate::operation::Operation;
@@ -51,7 +51,7 @@ pub(super) struct Reader {
 object! {
     Answer {
         model,
-        usage,
+        usage in OpenAiUsage,
         error,
         choices,
         service_tier,
@@ -101,11 +101,12 @@ impl Reader {
             return Fate::Pass;
         }
         self.looks = self.looks.saturating_sub(1);
-        let Some(answer) = members_of(data) else {
+        let Some(answer) = members_of::<Answer<'_>>(data) else {
             return Fate::Pass;
         };
-        self.take(&answer, observed, bounds);
-        let only_usage = answer.usage.object().is_some() && is_empty_list(answer.choices);
+        let Answer { usage, choices, .. } = &answer;
+        let only_usage = usage.raw().object().is_some() && is_empty_list(*choices);
+        self.take(answer, observed, bounds);
         if only_usage {
             Fate::UsageOnly
         } else {
@@ -121,13 +122,13 @@ impl Reader {
             observed.count(text_tokens(body));
             return;
         }
-        let Some(answer) = members_of(body) else {
+        let Some(answer) = members_of::<Answer<'_>>(body) else {
             observed.unreadable = true;
             return;
         };
         observed.complete = true;
-        self.take(&answer, observed, bounds);
         let choices = answer.choices.text().unwrap_or_default().as_bytes();
+        self.take(answer, observed, bounds);
         observed.finish_seen =
             values_named(choices, &NEEDLES.finish).any(|value| value.starts_with(b"\""));
         if observed.usage.is_none() {
@@ -138,14 +139,14 @@ impl Reader {
         }
     }
 
-    fn take(&self, answer: &Answer<'_>, observed: &mut Observed, bounds: Bounds) {
+    fn take(&self, answer: Answer<'_>, observed: &mut Observed, bounds: Bounds) {
         let output = if self.operation.may_stream() {
             Output::Tokens
         } else {
             Output::Nothing
         };
         let reported = if self.operation.is_about_sound() {
-            usage::sound(answer.usage)
+            usage::sound(answer.usage.raw())
         } else {
             usage::openai(answer.usage, output)
         };
@@ -153,7 +154,7 @@ impl Reader {
         observed.error_seen |= answer.error.present().is_some();
         observed.halved |= answer.service_tier.text() == Some(r#""flex""#);
         if observed.model.is_none() {
-            observed.name_model(answer.model.present());
+            observed.name_model(answer.model);
         }
     }
 }

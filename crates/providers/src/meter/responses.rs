@@ -101,7 +101,7 @@ pub(super) fn whole(body: &[u8], observed: &mut Observed, bounds: Bounds) {
 /// Takes what a response says of itself: as it begins, or as it ends.
 fn take(response: &Response<'_>, observed: &mut Observed, bounds: Bounds) {
     if observed.model.is_none() {
-        observed.name_model(response.model.present());
+        observed.name_model(response.model);
     }
     observed.report(usage::response(response.usage), bounds);
     observed.error_seen |= response.error.present().is_some();

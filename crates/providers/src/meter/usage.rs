@@ -8,7 +8,7 @@ use tollgate_core::TokenUsage;
 use tollgate_core::price::fees::ToolUses;
 use tollgate_core::tokens::TOKENS_MAX;
 
-use crate::json::{Members, Raw, object, read};
+use crate::json::{Members, Nested, Raw, object};
 use crate::request::Bounds;
 
 pub(super) use bedrock::{BedrockCounts, converse, invocation};
@@ -78,20 +78,17 @@ fn without(total: u64, parts: &[u64]) -> Reported<u64> {
 }
 
 /// Reads an object's members; nothing when it is absent, `null` or not an object.
-fn members<'a, T: Members<'a>>(raw: Raw<'a>) -> Reported<Option<T>> {
-    let Some(text) = raw.object() else {
-        return Ok(None);
-    };
-    read(text).map(Some).or(Err(InvalidUsage::NotACount))
+fn members<'a, T: Members<'a>>(value: impl Into<Nested<'a, T>>) -> Reported<Option<T>> {
+    value.into().members().or(Err(InvalidUsage::NotACount))
 }
 
 object! {
-    OpenAiUsage {
+    pub(super) OpenAiUsage {
         prompt_tokens,
         completion_tokens,
         total_tokens,
-        prompt_tokens_details,
-        completion_tokens_details,
+        prompt_tokens_details in OpenAiDetails,
+        completion_tokens_details in OpenAiDetails,
     }
 }
 
@@ -117,8 +114,11 @@ pub(super) enum Output {
 /// OpenAI's usage: `prompt_tokens` includes what was cached and what was audio,
 /// `completion_tokens` includes reasoning and audio. A total that is greater than both is how
 /// some compatible servers report reasoning.
-pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage>> {
-    let Some(usage) = members::<OpenAiUsage<'_>>(raw)? else {
+pub(super) fn openai(
+    usage: Nested<'_, OpenAiUsage<'_>>,
+    output: Output,
+) -> Reported<Option<TokenUsage>> {
+    let Some(usage) = members(usage)? else {
         return Ok(None);
     };
     let (prompt, total) = (count(usage.prompt_tokens)?, count(usage.total_tokens)?);
@@ -129,12 +129,11 @@ pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage
     let (Some(prompt), Some(completion)) = (prompt, completion) else {
         return Err(InvalidUsage::Incomplete);
     };
-    let input = members::<OpenAiDetails<'_>>(usage.prompt_tokens_details)?.unwrap_or_default();
+    let input = members(usage.prompt_tokens_details)?.unwrap_or_default();
     let cached_input = count(input.cached_tokens)?.unwrap_or(0);
     let cache_write = count(input.cache_write_tokens)?.unwrap_or(0);
     let audio_input = count(input.audio_tokens)?.unwrap_or(0);
-    let details = members::<OpenAiDetails<'_>>(usage.completion_tokens_details)?;
-    let details = details.unwrap_or_default();
+    let details = members(usage.completion_tokens_details)?.unwrap_or_default();
     let reasoning = count(details.reasoning_tokens)?.unwrap_or(0);
     let audio_output = count(details.audio_tokens)?.unwrap_or(0);
     let apart = match total {
@@ -161,13 +160,13 @@ pub(super) fn openai(raw: Raw<'_>, output: Output) -> Reported<Option<TokenUsage
 }
 
 object! {
-    AnthropicUsage {
+    pub(super) AnthropicUsage {
         input_tokens,
         output_tokens,
         cache_read_input_tokens,
         cache_creation_input_tokens,
-        cache_creation,
-        server_tool_use,
+        cache_creation in AnthropicCreation,
+        server_tool_use in AnthropicTools,
     }
 }
 
@@ -207,12 +206,12 @@ impl AnthropicCounts {
     }
 
     /// Takes what one event says; whether it said anything.
-    pub(super) fn take(&mut self, raw: Raw<'_>) -> Reported<bool> {
-        let Some(usage) = members::<AnthropicUsage<'_>>(raw)? else {
+    pub(super) fn take(&mut self, usage: Nested<'_, AnthropicUsage<'_>>) -> Reported<bool> {
+        let Some(usage) = members(usage)? else {
             return Ok(false);
         };
-        let creation = members::<AnthropicCreation<'_>>(usage.cache_creation)?.unwrap_or_default();
-        let tools = members::<AnthropicTools<'_>>(usage.server_tool_use)?.unwrap_or_default();
+        let creation = members(usage.cache_creation)?.unwrap_or_default();
+        let tools = members(usage.server_tool_use)?.unwrap_or_default();
         let said = [
             (&mut self.searches, tools.web_search_requests),
             (&mut self.input, usage.input_tokens),

@@ -19,12 +19,22 @@ pub(super) enum Named<'p> {
     Model(Cow<'p, str>),
 }
 
+/// What stands before and after the id in paths like `pattern`; none where there is no id.
+pub(super) fn split_at_id(pattern: &str) -> Option<(&str, &str)> {
+    // Most have none, and a search for a text would have to be begun.
+    if pattern.as_bytes().contains(&b'{') {
+        pattern.split_once(ID)
+    } else {
+        None
+    }
+}
+
 /// What a path names if it is like `pattern`; none when it is another.
 pub(super) fn fits<'p>(pattern: &str, path: &'p str) -> Option<Named<'p>> {
     if let Some(before) = pattern.strip_suffix(MODEL) {
         return model_id(path.strip_prefix(before)?).map(Named::Model);
     }
-    let Some((before, after)) = pattern.split_once(ID) else {
+    let Some((before, after)) = split_at_id(pattern) else {
         return (pattern == path).then_some(Named::Nothing);
     };
     let id = path.strip_prefix(before)?.strip_suffix(after)?;

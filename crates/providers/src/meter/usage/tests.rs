@@ -45,7 +45,7 @@ fn absent_is_nothing_and_zero_is_zero() {
     for text in ["null", "[]", "5"] {
         assert_eq!(openai_says(text), Ok(None), "{text}");
     }
-    assert_eq!(openai(Raw::default(), Output::Tokens), Ok(None));
+    assert_eq!(openai(Nested::default(), Output::Tokens), Ok(None));
     let zero = openai_says(r#"{"prompt_tokens":0,"completion_tokens":0}"#);
     assert_eq!(zero, Ok(Some(TokenUsage::NONE)));
     let embedding = openai(
