@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer};
 
 use super::Raw;
-use super::skim::{Rest, Text, skim, unseen};
+use super::skim::{Escapes, Rest, Text, skim, unseen};
 
 /// An object of which some members are looked at, by their names.
 pub(crate) trait Members<'a>: Deserialize<'a> + Default {
@@ -37,18 +37,23 @@ impl<'a> Member<'a> for Raw<'a> {
 pub(crate) struct Nested<'a, T> {
     raw: Raw<'a>,
     /// The members, where they were found in the same pass.
-    members: Option<T>,
+    members: T,
+    /// Whether they were.
+    is_read: bool,
 }
 
-impl<'de: 'a, 'a, T> Deserialize<'de> for Nested<'a, T> {
+impl<'de: 'a, 'a, T: Default> Deserialize<'de> for Nested<'a, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Raw::deserialize(deserializer).map(Self::from)
     }
 }
 
-impl<'a, T> From<Raw<'a>> for Nested<'a, T> {
+impl<'a, T: Default> From<Raw<'a>> for Nested<'a, T> {
     fn from(raw: Raw<'a>) -> Self {
-        Self { raw, members: None }
+        Self {
+            raw,
+            ..Self::default()
+        }
     }
 }
 
@@ -58,9 +63,9 @@ impl<'a, T: Members<'a>> Member<'a> for Nested<'a, T> {
             return self.raw.take(value, seen);
         }
         let start = value.at();
-        let members = value.object(seen)?;
+        value.object(&mut self.members, seen)?;
         let text = value.since(start)?;
-        self.members = Some(members);
+        self.is_read = true;
         self.raw.0.replace(text).is_none().then_some(())
     }
 }
@@ -74,11 +79,10 @@ impl<'a, T: Members<'a>> Nested<'a, T> {
     /// The members; none where it is absent, `null` or no object. An error when one of them stands
     /// there twice.
     pub(crate) fn members(self) -> Result<Option<T>, serde_json::Error> {
-        match (self.members, self.raw.object()) {
-            (Some(members), _) => Ok(Some(members)),
-            (None, Some(text)) => read(text).map(Some),
-            (None, None) => Ok(None),
+        if self.is_read {
+            return Ok(Some(self.members));
         }
+        self.raw.object().map(read).transpose()
     }
 }
 
@@ -132,7 +136,7 @@ pub(crate) fn read_noting<'a, T: Members<'a>>(
 ) -> Result<(T, bool), serde_json::Error> {
     let mut noted = false;
     let members = skim(text, &mut |string: Text<'_>| {
-        noted |= string.hides || is_noted(string.inside);
+        noted |= string.escapes == Escapes::Hiding || is_noted(string.inside);
     });
     match members {
         Some(members) => Ok((members, noted)),

@@ -13,10 +13,18 @@ use super::{Members, plain_length};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
     pub(super) inside: &'a [u8],
-    /// Whether there are backslashes in it.
-    is_escaped: bool,
-    /// Whether there are quotes in it, or characters that are written as numbers.
-    pub(super) hides: bool,
+    pub(super) escapes: Escapes,
+}
+
+/// Whether there are backslashes in a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// There are none.
+    None,
+    /// There are, but nothing hides behind them.
+    Plain,
+    /// There are quotes behind them, or characters that are written as numbers.
+    Hiding,
 }
 
 /// Looks at no string.
@@ -29,7 +37,8 @@ pub(super) fn skim<'a, T: Members<'a>>(
 ) -> Option<T> {
     let mut rest = Rest::of(text);
     rest.skip_space();
-    let members = rest.object(seen)?;
+    let mut members = T::default();
+    rest.object(&mut members, seen)?;
     rest.skip_space();
     rest.bytes.is_empty().then_some(members)
 }
@@ -40,6 +49,8 @@ pub(super) fn skim<'a, T: Members<'a>>(
 pub(crate) struct Rest<'a> {
     text: &'a str,
     bytes: &'a [u8],
+    /// Of the string that was passed last.
+    escapes: Escapes,
 }
 
 impl<'a> Rest<'a> {
@@ -47,6 +58,7 @@ impl<'a> Rest<'a> {
         Self {
             text,
             bytes: text.as_bytes(),
+            escapes: Escapes::None,
         }
     }
 
@@ -92,25 +104,28 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Passes an object; gives those of its members that are looked at.
-    pub(super) fn object<T: Members<'a>>(&mut self, seen: &mut impl FnMut(Text<'_>)) -> Option<T> {
-        let mut members = T::default();
+    /// Passes an object, and keeps those of its members that are looked at.
+    pub(super) fn object<T: Members<'a>>(
+        &mut self,
+        members: &mut T,
+        seen: &mut impl FnMut(Text<'_>),
+    ) -> Option<()> {
         self.skip(b'{')?;
         self.skip_space();
         if self.skip(b'}').is_some() {
-            return Some(members);
+            return Some(());
         }
         loop {
             let name = self.name()?;
-            if name.is_escaped {
+            if self.escapes != Escapes::None {
                 return None;
             }
-            seen(name);
-            members.take(name.inside, self, seen)?;
+            seen(self.told(name));
+            members.take(name, self, seen)?;
             self.skip_space();
             match self.next()? {
                 b',' => self.skip_space(),
-                b'}' => return Some(members),
+                b'}' => return Some(()),
                 _ => return None,
             }
         }
@@ -118,7 +133,7 @@ impl<'a> Rest<'a> {
 
     /// Passes a member's name and what stands before its value; gives the name.
     #[inline]
-    fn name(&mut self) -> Option<Text<'a>> {
+    fn name(&mut self) -> Option<&'a [u8]> {
         self.skip(b'"')?;
         let name = self.skip_string()?;
         self.skip_space();
@@ -129,21 +144,43 @@ impl<'a> Rest<'a> {
 
     /// Passes a string whose opening quote was passed; gives what is in it.
     #[inline]
-    fn skip_string(&mut self) -> Option<Text<'a>> {
+    fn skip_string(&mut self) -> Option<&'a [u8]> {
         // Most strings are short and have nothing special in them.
         let near = plain_length(self.bytes);
         let (inside, rest) = self.bytes.split_at_checked(near)?;
         if let Some((b'"', after)) = rest.split_first() {
             self.bytes = after;
-            return Some(Text {
-                inside,
-                is_escaped: false,
-                hides: false,
-            });
+            self.escapes = Escapes::None;
+            return Some(inside);
         }
-        let (string, after) = long_string(self.bytes, rest)?;
-        self.bytes = after;
-        Some(string)
+        self.skip_long_string(rest)
+    }
+
+    /// The same, of which all before `rest` was looked at.
+    #[inline(never)]
+    fn skip_long_string(&mut self, rest: &'a [u8]) -> Option<&'a [u8]> {
+        let all = self.bytes;
+        self.bytes = rest;
+        self.escapes = Escapes::None;
+        while self.skip_to_mark()? == b'\\' {
+            if matches!(self.peek()?, b'"' | b'u') {
+                self.escapes = Escapes::Hiding;
+            } else if self.escapes == Escapes::None {
+                self.escapes = Escapes::Plain;
+            }
+            self.skip_escape()?;
+            self.bytes = self.bytes.get(plain_length(self.bytes)..)?;
+        }
+        let length = all.len().checked_sub(self.bytes.len())?.checked_sub(1)?;
+        all.get(..length)
+    }
+
+    /// The string that was passed last, to be told.
+    const fn told(&self, inside: &'a [u8]) -> Text<'a> {
+        Text {
+            inside,
+            escapes: self.escapes,
+        }
     }
 
     /// Passes what is in a string up to and with the next quote or backslash; gives which it is.
@@ -224,14 +261,16 @@ impl<'a> Rest<'a> {
             match rest.peek()? {
                 b'"' => {
                     rest.next()?;
-                    seen(rest.skip_string()?);
+                    let string = rest.skip_string()?;
+                    seen(rest.told(string));
                 }
                 b'{' => {
                     rest.next()?;
                     rest.skip_space();
                     if rest.skip(b'}').is_none() {
                         open = open.checked_mul(2)?.checked_add(1)?;
-                        seen(rest.name()?);
+                        let name = rest.name()?;
+                        seen(rest.told(name));
                         continue;
                     }
                 }
@@ -257,7 +296,8 @@ impl<'a> Rest<'a> {
                 match (rest.next()?, open & 1) {
                     (b',', 1) => {
                         rest.skip_space();
-                        seen(rest.name()?);
+                        let name = rest.name()?;
+                        seen(rest.told(name));
                         break;
                     }
                     (b',', _) => {
@@ -270,29 +310,6 @@ impl<'a> Rest<'a> {
             }
         }
     }
-}
-
-/// What is in a string, and what follows its closing quote; all of it before `rest` was looked at.
-#[inline(never)]
-fn long_string<'a>(all: &'a [u8], rest: &'a [u8]) -> Option<(Text<'a>, &'a [u8])> {
-    let mut rest = Rest {
-        text: "",
-        bytes: rest,
-    };
-    let (mut is_escaped, mut hides) = (false, false);
-    while rest.skip_to_mark()? == b'\\' {
-        is_escaped = true;
-        hides |= matches!(rest.peek()?, b'"' | b'u');
-        rest.skip_escape()?;
-        rest.bytes = rest.bytes.get(plain_length(rest.bytes)..)?;
-    }
-    let length = all.len().checked_sub(rest.bytes.len())?.checked_sub(1)?;
-    let string = Text {
-        inside: all.get(..length)?,
-        is_escaped,
-        hides,
-    };
-    Some((string, rest.bytes))
 }
 
 #[cfg(test)]
@@ -492,7 +509,9 @@ mod tests {
             let mut told = Vec::new();
             let text = format!("{{\"a\":{text}}}");
             let read = skim::<Few<'_>>(&text, &mut |string| {
-                told.push((string.inside.to_vec(), string.is_escaped, string.hides));
+                let is_escaped = string.escapes != Escapes::None;
+                let hides = string.escapes == Escapes::Hiding;
+                told.push((string.inside.to_vec(), is_escaped, hides));
             });
             prop_assume!(read.is_some());
             let told: Vec<_> = told.iter().map(|it| (it.0.as_slice(), it.1, it.2)).collect();
