@@ -115,7 +115,7 @@ class Load:
 
     def begin(self, seconds):
         command = [str(self.stand.options.tollgate), "bench", "--url", self.stand.told["url"], "--json", "--seconds", str(seconds),
-                   "--rate", str(self.rate), "--connections", str(min(64, max(8, self.rate // 20))),
+                   "--rate", str(self.rate), "--connections", str(min(64, max(32 if self.stream else 8, self.rate // 20))),
                    "--output-tokens", str(STREAM_TOKENS if self.stream else WHOLE_TOKENS), *(["--stream"] if self.stream else [])]
         command = ["taskset", "-c", "0", *command] if self.stand.options.pin else command
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -347,7 +347,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, default=5_000, help="calls a second, of all kinds")
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--every", type=int, default=10, help="seconds from one sample to the next")
+    parser.add_argument("--every", type=int, default=30, help="seconds from one sample to the next")
     parser.add_argument("--integrations", type=int, default=48)
     parser.add_argument("--postgres", action="store_true", help="on a throwaway PostgreSQL instead of the embedded store")
     parser.add_argument("--pin", action="store_true", help="the gateway on one core, everything else on another")

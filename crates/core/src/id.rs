@@ -107,7 +107,7 @@ macro_rules! uuid_id {
             /// A new random id.
             #[must_use]
             pub fn generate() -> Self {
-                cus_models::generate_uuid().parse().unwrap_or(Self(Uuid::nil()))
+                Self(cus_models::random_uuid())
             }
 
             /// The id's sixteen bytes.
@@ -167,7 +167,9 @@ impl CallId {
     /// one time stand together.
     #[must_use]
     pub fn generate_at(now: Timestamp) -> Self {
-        Self(OrderedIds::at(now).next_id().to_string().into())
+        let id = OrderedIds::at(now).next_id();
+        let mut text = Uuid::encode_buffer();
+        Self((&*id.hyphenated().encode_lower(&mut text)).into())
     }
 }
 
@@ -186,7 +188,7 @@ impl OrderedIds {
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
         let millis = u128::try_from(now.as_millisecond()).unwrap_or(0);
-        let random = IntegrationId::generate().uuid().as_u128();
+        let random = cus_models::random_uuid().as_u128();
         let twelve = (random >> 64) & 0xfff;
         let count = random & ((1 << Self::COUNT_BITS) - 1);
         Self {

@@ -4,12 +4,19 @@ use uuid::Uuid;
 
 /// A new random identifier: a version 4 UUID in lower case with hyphens.
 #[must_use]
+pub fn generate_uuid() -> String {
+    let mut text = Uuid::encode_buffer();
+    random_uuid().hyphenated().encode_lower(&mut text).to_owned()
+}
+
+/// The same, for whoever does not need its text.
+#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the place where random ids come from"
 )]
-pub fn generate_uuid() -> String {
-    Uuid::new_v4().to_string()
+pub fn random_uuid() -> Uuid {
+    Uuid::new_v4()
 }
 
 #[cfg(test)]

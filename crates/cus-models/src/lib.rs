@@ -45,7 +45,7 @@ mod wire;
 pub use clock::utc_now;
 pub use daily::CusUsageDaily;
 pub use enums::{CusHealthState, CusIntegrationStatus, CusPolicyResult, CusProviderType};
-pub use id::generate_uuid;
+pub use id::{generate_uuid, random_uuid};
 pub use integration::{CusIntegration, EnableError};
 pub use invalid::Invalid;
 pub use usage::CusLLMUsage;

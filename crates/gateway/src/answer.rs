@@ -10,11 +10,12 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tollgate_app::directory::Integration;
 use tollgate_core::verdict::Verdict;
-use tollgate_core::{CallId, Moment};
+use tollgate_core::{CallId, Moment, Nanos};
 use tollgate_providers::{Dialect, ErrorBody};
 
 use crate::error::{Refused, Retry};
 use crate::exchange::Gateway;
+use crate::ink::Ink;
 use crate::phase::relay::{Broken, Relay};
 use crate::timing::Timing;
 
@@ -70,6 +71,8 @@ pub(crate) struct Desk {
     pub(crate) dialect: Dialect,
     pub(crate) request_id: HeaderValue,
     call_id: Option<HeaderValue>,
+    /// What the answer's headers are written with.
+    ink: Ink,
     verdict: Option<Verdict>,
     /// Whether all of the request's body was read before it was decided on.
     pub(crate) has_whole_body: bool,
@@ -104,11 +107,13 @@ impl Origin {
 
 impl Desk {
     pub(crate) fn open(gateway: &Gateway, headers: &HeaderMap) -> Self {
+        let mut ink = Ink::new();
         Self {
             now: gateway.app.now(),
             dialect: Dialect::OpenAi,
-            request_id: request_id(headers),
+            request_id: request_id(headers, &mut ink),
             call_id: None,
+            ink,
             verdict: None,
             has_whole_body: false,
             integration: None,
@@ -124,7 +129,7 @@ impl Desk {
 
     /// Notes how the decision went.
     pub(crate) fn admitted(&mut self, call_id: &CallId, verdict: Verdict) {
-        self.call_id = HeaderValue::from_str(call_id.as_str()).ok();
+        self.call_id = self.ink.text(call_id.as_str()).value();
         self.verdict = Some(verdict);
     }
 
@@ -140,7 +145,7 @@ impl Desk {
     }
 
     /// The answer to a call that Tollgate itself refuses.
-    pub(crate) fn refuse(&self, refused: &Refused) -> Response<Answer> {
+    pub(crate) fn refuse(&mut self, refused: &Refused) -> Response<Answer> {
         let refused = &refused.0;
         let body = self.dialect.error_body(&ErrorBody {
             status: refused.status,
@@ -182,7 +187,7 @@ impl Desk {
     }
 
     /// Puts on an answer what every answer has.
-    pub(crate) fn dress(&self, headers: &mut HeaderMap, origin: Origin) {
+    pub(crate) fn dress(&mut self, headers: &mut HeaderMap, origin: Origin) {
         headers.insert(X_REQUEST_ID, self.request_id.clone());
         headers.insert(REQUEST_ID, self.request_id.clone());
         if self.dialect == Dialect::Bedrock {
@@ -197,7 +202,15 @@ impl Desk {
         headers.insert(ORIGIN, HeaderValue::from_static(origin.as_str()));
         self.attempt_headers(headers);
         self.rate_headers(headers);
-        self.timing.put_on(headers);
+        self.timing.put_on(headers, &mut self.ink);
+    }
+
+    /// Says what a whole answer cost.
+    pub(crate) fn price(&mut self, headers: &mut HeaderMap, cost: Nanos) {
+        let nanos = u64::try_from(cost.get()).unwrap_or(0);
+        if let Some(cost) = self.ink.decimal(nanos, 9).value() {
+            headers.insert(COST, cost);
+        }
     }
 
     /// Which integration answers, and after how many attempts, where that is not clear.
@@ -210,7 +223,7 @@ impl Desk {
         }
     }
 
-    fn rate_headers(&self, headers: &mut HeaderMap) {
+    fn rate_headers(&mut self, headers: &mut HeaderMap) {
         let rate = self
             .integration
             .as_ref()
@@ -220,14 +233,20 @@ impl Desk {
             Dialect::OpenAi | Dialect::Bedrock => (RATE_LIMIT, RATE_REMAINING),
             Dialect::Anthropic => (ANTHROPIC_RATE_LIMIT, ANTHROPIC_RATE_REMAINING),
         };
-        headers.insert(limit, HeaderValue::from(rate.limit_rpm));
-        headers.insert(remaining, HeaderValue::from(rate.remaining));
+        for (name, calls) in [(limit, rate.limit_rpm), (remaining, rate.remaining)] {
+            let calls = u64::try_from(calls).unwrap_or(0);
+            if let Some(calls) = self.ink.decimal(calls, 0).value() {
+                headers.insert(name, calls);
+            }
+        }
     }
 }
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 const CALL_ID: HeaderName = HeaderName::from_static("x-tollgate-call-id");
+/// What a whole answer cost.
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 const VERDICT: HeaderName = HeaderName::from_static("x-tollgate-verdict");
 const ORIGIN: HeaderName = HeaderName::from_static("x-tollgate-origin");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit-requests");
@@ -237,19 +256,19 @@ const ANTHROPIC_RATE_LIMIT: HeaderName =
 const ANTHROPIC_RATE_REMAINING: HeaderName =
     HeaderName::from_static("anthropic-ratelimit-requests-remaining");
 
-/// The caller's own request id where it is harmless, else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+/// The caller's own request id where it is harmless, else a new one. It is written anew, so that it
+/// does not hold on to the buffer of the caller's connection.
+fn request_id(headers: &HeaderMap, ink: &mut Ink) -> HeaderValue {
     let harmless = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
         !bytes.is_empty() && bytes.len() <= REQUEST_ID_CHARS_MAX && bytes.iter().all(allowed)
     };
-    headers
-        .get(X_REQUEST_ID)
-        .filter(harmless)
-        .cloned()
-        .unwrap_or_else(|| {
-            let id = ["req_", &cus_models::generate_uuid()].concat();
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("req"))
-        })
+    let own = headers.get(X_REQUEST_ID).filter(harmless);
+    match own.and_then(|own| own.to_str().ok()) {
+        Some(own) => ink.text(own),
+        None => ink.text("req_").text(&cus_models::generate_uuid()),
+    }
+    .value()
+    .unwrap_or_else(|| HeaderValue::from_static("req"))
 }

@@ -187,7 +187,7 @@ async fn attempt(gateway: &Arc<Gateway>, route: Box<Route>, desk: &mut Desk) -> 
     }
 }
 
-fn unanswered_ending(unanswered: forward::Unanswered, desk: &Desk) -> Ending {
+fn unanswered_ending(unanswered: forward::Unanswered, desk: &mut Desk) -> Ending {
     let forward::Unanswered { silence, refused } = unanswered;
     match silence {
         Silence::NotConnected => Ending::Spurned {

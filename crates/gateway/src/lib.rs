@@ -18,6 +18,7 @@ mod exchange;
 mod flight;
 mod gathered;
 mod headers;
+mod ink;
 pub mod metrics;
 mod patience;
 mod phase;

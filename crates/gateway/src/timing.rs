@@ -6,10 +6,9 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+use crate::ink::Ink;
 
-/// The longest text that the header can have: two durations of twenty digits and their names.
-const TEXT_BYTES_MAX: usize = 80;
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Follows a call, and tells its time here from its time at the provider.
 #[derive(Debug, Clone, Copy)]
@@ -54,49 +53,29 @@ impl Timing {
     }
 
     /// Puts what is known now on an answer.
-    pub(crate) fn put_on(mut self, headers: &mut HeaderMap) {
-        if let Some(value) = self.told(Instant::now()) {
+    pub(crate) fn put_on(mut self, headers: &mut HeaderMap, ink: &mut Ink) {
+        if let Some(value) = self.told(Instant::now(), ink) {
             headers.insert(SERVER_TIMING, value);
         }
     }
 
-    fn told(&mut self, now: Instant) -> Option<HeaderValue> {
+    fn told(&mut self, now: Instant, ink: &mut Ink) -> Option<HeaderValue> {
         // A provider that was never heard had all the time since the call left.
         self.heard(now);
         let here = now.saturating_duration_since(self.came);
         let here = here.saturating_sub(self.away.unwrap_or_default());
-        let mut text = String::with_capacity(TEXT_BYTES_MAX);
-        text.push_str("tollgate;dur=");
-        push_millis(&mut text, here);
-        if let Some(away) = self.away {
-            text.push_str(", provider;dur=");
-            push_millis(&mut text, away);
+        let ink = millis(ink.text("tollgate;dur="), here);
+        match self.away {
+            Some(away) => millis(ink.text(", provider;dur="), away),
+            None => ink,
         }
-        HeaderValue::try_from(text).ok()
+        .value()
     }
 }
 
-/// Milliseconds with their thousandths. The formatting macros cost more than all else of it.
-fn push_millis(text: &mut String, time: Duration) {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    // The longest number has twenty digits.
-    let mut digits = [b'0'; 20];
-    let (mut left, mut length) = (micros, 0_usize);
-    for place in digits.iter_mut().rev() {
-        if left == 0 && length > 3 {
-            break;
-        }
-        *place = b'0'.saturating_add(u8::try_from(left % 10).unwrap_or(0));
-        left /= 10;
-        length = length.saturating_add(1);
-    }
-    let shown = digits.len().saturating_sub(length);
-    for (at, digit) in digits.iter().enumerate().skip(shown) {
-        if at == digits.len().saturating_sub(3) {
-            text.push('.');
-        }
-        text.push(char::from(*digit));
-    }
+/// Milliseconds with their thousandths.
+fn millis(ink: &mut Ink, time: Duration) -> &mut Ink {
+    ink.decimal(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), 3)
 }
 
 #[cfg(test)]
@@ -104,7 +83,7 @@ mod tests {
     use super::*;
 
     fn told(timing: &mut Timing, now: Instant) -> String {
-        let value = timing.told(now).expect("it fits");
+        let value = timing.told(now, &mut Ink::new()).expect("it is a value");
         value.to_str().expect("it is text").to_owned()
     }
 
@@ -158,10 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_times_fit() {
+    fn the_longest_times_are_told() {
         let came = Instant::now();
         let mut timing = Timing::since(came);
         timing.away = Some(Duration::MAX);
-        assert!(timing.told(came).is_some());
+        assert!(timing.told(came, &mut Ink::new()).is_some());
     }
 }

@@ -51,6 +51,7 @@ pub(crate) async fn forward(
         Admitted::Free(_) => None,
     };
     let recipe = recipe(gateway, &route, &outbound);
+    route.forget_request();
     let passage = recipe.passage.clone();
     let answer = depart(gateway, outbound, route.upload.take(), dispatch);
     let cargo = Cargo::new(admitted, answer, recipe, &gateway.config);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 use tollgate_app::metering::Settled;
@@ -45,9 +45,6 @@ pub(crate) struct Relay {
     /// When the provider was last heard before the head of the answer goes to the caller.
     heard_at: Option<Instant>,
 }
-
-/// What a whole answer cost.
-const COST: HeaderName = HeaderName::from_static("x-tollgate-cost-usd");
 
 /// What a caller is told whose stream cannot be gone on with in its words.
 const UNTRANSLATABLE: &str =
@@ -101,10 +98,8 @@ pub(crate) async fn relay(
     relay.translate_whole(status, &mut head.headers)?;
     head.version = http::Version::HTTP_11;
     desk.dress(&mut head.headers, Origin::Provider);
-    if let Some(Settled { cost, .. }) = settled
-        && let Ok(cost) = HeaderValue::try_from(cost.to_string())
-    {
-        head.headers.insert(COST, cost);
+    if let Some(Settled { cost, .. }) = settled {
+        desk.price(&mut head.headers, cost);
     }
     let answer = if relay.stage == Stage::Over {
         Answer::Whole(relay.out)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Uri};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tollgate_app::directory::{Integration, RouteRefusal, Snapshot};
@@ -67,6 +67,19 @@ impl std::fmt::Debug for Route {
             .field("operation", &self.operation)
             .field("integration", &id)
             .finish_non_exhaustive()
+    }
+}
+
+impl Route {
+    /// Lets go of the request's own bytes, once they were put into the provider's words: they stand
+    /// in the buffer that the caller's connection reads into next, and which it would need another
+    /// of.
+    pub(crate) fn forget_request(&mut self) {
+        self.head.headers.clear();
+        self.head.uri = Uri::default();
+        if let Some((bytes, _)) = &mut self.body {
+            *bytes = Bytes::new();
+        }
     }
 }
 

@@ -43,6 +43,10 @@ impl SendError {
     }
 }
 
+/// Bytes up to which a piece of an answer is copied. It is a handle on the buffer that its connection
+/// reads into next: held until it was written to the caller, it would cost another buffer.
+const COPIED_BYTES_MAX: usize = 1 << 10;
+
 type Connecting = Pin<Box<dyn Future<Output = Result<Box<Line>, SendError>> + Send>>;
 
 /// A request on its way; gives the answer when its head has come. Dropped before, it closes its
@@ -188,7 +192,7 @@ impl Body for Coming {
             Poll::Ready(Some(Ok(_))) if !this.body.is_end_stream() => {}
             Poll::Ready(Some(Ok(_)) | None) => this.put_back(),
         }
-        frame
+        frame.map_ok(|frame| frame.map_data(unbuffered))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -198,6 +202,14 @@ impl Body for Coming {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// A piece that holds on to no more than itself, where it is small.
+fn unbuffered(piece: Bytes) -> Bytes {
+    if piece.len() > COPIED_BYTES_MAX {
+        return piece;
+    }
+    Bytes::copy_from_slice(&piece)
 }
 
 impl Drop for Coming {
