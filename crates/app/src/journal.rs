@@ -16,6 +16,7 @@ mod log;
 mod replay;
 mod room;
 mod salvage;
+mod sheet;
 #[cfg(test)]
 mod tests;
 mod waiting;

@@ -80,13 +80,13 @@ pub enum Fate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The row's id.
-    pub id: String,
+    pub id: Arc<str>,
     /// What the call cost.
     pub cost: Nanos,
     /// The cents that the row bears.
     pub cost_cents: i64,
     /// The version of the prices it was charged at; none where its model has none.
-    pub price_version: Option<String>,
+    pub price_version: Option<Arc<str>>,
     /// How it came to be known.
     pub origin: Origin,
     /// When the call was made.

@@ -125,7 +125,10 @@ impl Store {
     pub async fn open(url: &str, options: OpenStore) -> Result<Self, StoreError> {
         let url = url.to_owned();
         let (connections, seal) = (options.max_connections, options.audit);
-        let engine = run(async move { Engine::open(&url, connections, seal).await }).await?;
+        let engine = run(Box::pin(async move {
+            Engine::open(&url, connections, seal).await
+        }))
+        .await?;
         Ok(Self {
             engine: Arc::new(engine),
             node: options.node,
@@ -135,10 +138,10 @@ impl Store {
     /// Waits for what is under way, then closes every connection and frees the SQLite file for others.
     pub async fn close(&self) {
         let engine = Arc::clone(&self.engine);
-        let closed = run(async move {
+        let closed = run(Box::pin(async move {
             engine.close().await;
             Ok(())
-        });
+        }));
         if let Err(error) = closed.await {
             tracing::warn!(%error, "the store did not close cleanly");
         }
@@ -206,11 +209,11 @@ impl Store {
         F: for<'w> FnOnce(&'w mut Work) -> Doing<'w, T> + Send + 'static,
     {
         let engine = Arc::clone(&self.engine);
-        run(async move {
+        run(Box::pin(async move {
             let mut work = engine.work(purpose).await?;
             let result = body(&mut work).await;
             work.end(result).await
-        })
+        }))
         .await
     }
 
@@ -221,7 +224,7 @@ impl Store {
         F: for<'w> Fn(&'w mut Work) -> Doing<'w, T> + Send + Sync + 'static,
     {
         let engine = Arc::clone(&self.engine);
-        run(async move {
+        run(Box::pin(async move {
             let mut attempt = 1;
             loop {
                 match book_once(&engine, &months, &body).await {
@@ -232,7 +235,7 @@ impl Store {
                     result => return result,
                 }
             }
-        })
+        }))
         .await
     }
 }
@@ -246,11 +249,11 @@ impl TenantStore {
     {
         let engine = Arc::clone(&self.store.engine);
         let tenant = self.tenant.clone();
-        run(async move {
+        run(Box::pin(async move {
             let mut work = engine.work_of(&tenant, purpose).await?;
             let result = body(&mut work).await;
             work.end(result).await
-        })
+        }))
         .await
     }
 }
@@ -284,14 +287,13 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Runs a method's body to its end in a task of its own, whatever becomes of the caller.
+/// Runs a method's body to its end in a task of its own, whatever becomes of the caller. It is boxed: a body has some thousand
+/// bytes, which would be copied from each to the next that holds it.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place where the store starts a task: a body must outlive the caller who drops it"
 )]
-async fn run<T: Send + 'static>(
-    body: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
+async fn run<T: Send + 'static>(body: Doing<'static, T>) -> Result<T, StoreError> {
     match tokio::spawn(body).await {
         Ok(result) => result,
         Err(source) => Err(StoreError::Unavailable {

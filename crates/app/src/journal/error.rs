@@ -103,9 +103,6 @@ pub enum JournalError {
         #[source]
         error: Box<Self>,
     },
-    /// A row does not fit the journal's encoding.
-    #[error("a row cannot be written to the journal: {0}")]
-    Encoding(#[source] postcard::Error),
 }
 
 impl JournalError {

@@ -12,9 +12,8 @@
 
 use std::cell::RefCell;
 
-use serde::Serialize;
-
 use super::error::JournalError;
+use super::sheet::{Record, Sheet};
 
 /// The format that is written and read.
 pub(super) const FORMAT: u32 = 2;
@@ -28,8 +27,8 @@ const PREFIX_BYTES: usize = 8;
 const PAYLOAD_BYTES_MIN: usize = 9;
 /// No row is nearly as long; a greater length is damage.
 const PAYLOAD_BYTES_MAX: usize = 1 << 20;
-/// A thread keeps a buffer of so many bytes, and not the one of an unusual row.
-const BUFFER_BYTES_KEPT: usize = 16 << 10;
+/// Each thread that appends keeps a buffer of so many bytes; an unusual row gets one of its own.
+const BUFFER_BYTES: usize = 4 << 10;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -193,46 +192,55 @@ fn checked_payload(bytes: &[u8]) -> Result<&[u8], Flaw> {
     Ok(payload)
 }
 
-/// Writes a frame into this thread's buffer and hands it to `then`: no allocation once the
-/// buffer has grown, and no lock while encoding.
+/// Writes a frame into this thread's buffer and hands it to `then`: no allocation once there is
+/// one, and no lock while encoding.
 pub(super) fn with_frame<T>(
     kind: Kind,
     number: u64,
-    record: &impl Serialize,
+    record: &impl Record,
     then: impl FnOnce(&[u8]) -> Result<T, JournalError>,
 ) -> Result<T, JournalError> {
     BUFFER.with_borrow_mut(|buffer| {
-        encode(buffer, kind, number, record)?;
-        let outcome = then(buffer);
-        buffer.clear();
-        buffer.shrink_to(BUFFER_BYTES_KEPT);
-        outcome
+        if buffer.is_empty() {
+            buffer.resize(BUFFER_BYTES, 0);
+        }
+        let length = encode(buffer, kind, number, record);
+        if let Some(frame) = buffer.get(..length) {
+            return then(frame);
+        }
+        let payload = length - PREFIX_BYTES;
+        if payload > PAYLOAD_BYTES_MAX {
+            return Err(JournalError::TooLong {
+                bytes: u64::try_from(payload).unwrap_or(u64::MAX),
+                bytes_max: 1 << 20,
+            });
+        }
+        let mut long = vec![0; length];
+        encode(&mut long, kind, number, record);
+        then(&long)
     })
 }
 
-fn encode(
-    frame: &mut Vec<u8>,
-    kind: Kind,
-    number: u64,
-    record: &impl Serialize,
-) -> Result<(), JournalError> {
-    frame.clear();
-    frame.extend_from_slice(&[0; PREFIX_BYTES]);
-    frame.push(kind.code());
-    frame.extend_from_slice(&number.to_le_bytes());
-    postcard::to_io(record, &mut *frame).map_err(JournalError::Encoding)?;
-    let payload = &frame[PREFIX_BYTES..];
-    let checksum = crc32c::crc32c(payload);
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(JournalError::TooLong {
-            bytes: u64::from(length),
-            bytes_max: 1 << 20,
-        });
+/// Writes a frame to the front of a buffer and tells how long it is; if that is more than the
+/// buffer has, there is no frame in it.
+fn encode(buffer: &mut [u8], kind: Kind, number: u64, record: &impl Record) -> usize {
+    let mut sheet = Sheet::behind(buffer, PREFIX_BYTES);
+    sheet.byte(kind.code());
+    sheet.bytes(&number.to_le_bytes());
+    record.write(&mut sheet);
+    let length = sheet.used();
+    let frame = buffer.get_mut(..length);
+    if let Some((prefix, payload)) = frame.and_then(<[u8]>::split_first_chunk_mut) {
+        *prefix = prefix_of(payload);
     }
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    frame[4..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
-    Ok(())
+    length
+}
+
+/// Length and checksum, as they stand before a payload.
+fn prefix_of(payload: &[u8]) -> [u8; PREFIX_BYTES] {
+    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let prefix = u64::from(length) | (u64::from(crc32c::crc32c(payload)) << 32);
+    prefix.to_le_bytes()
 }
 
 #[cfg(test)]
@@ -240,7 +248,7 @@ mod tests {
     use super::*;
 
     fn frame(number: u64) -> Vec<u8> {
-        with_frame(Kind::Settled, number, &"text", |bytes| Ok(bytes.to_vec())).unwrap()
+        with_frame(Kind::Settled, number, &number, |bytes| Ok(bytes.to_vec())).unwrap()
     }
 
     #[test]
@@ -292,9 +300,24 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_more_than_a_mebibyte_is_refused() {
-        let long = "x".repeat(PAYLOAD_BYTES_MAX);
-        let refused = with_frame(Kind::Settled, 1, &long, |_| Ok(()));
-        assert!(matches!(refused, Err(JournalError::TooLong { .. })));
+    fn a_record_longer_than_the_buffer_is_a_frame_and_of_more_than_a_mebibyte_is_refused() {
+        let most = PAYLOAD_BYTES_MAX - PAYLOAD_BYTES_MIN - 3;
+        for (numbers, fits) in [(BUFFER_BYTES, true), (most, true), (most + 1, false)] {
+            let long = vec![0_u64; numbers];
+            let framed = with_frame(Kind::Posted, 1, &long, |bytes| Ok(bytes.to_vec()));
+            match framed {
+                Ok(bytes) => {
+                    let read = Frame::read(&bytes).unwrap();
+                    assert!(fits && read.length == bytes.len());
+                    assert_eq!(postcard::from_bytes(read.body), Ok(long));
+                }
+                Err(error) => {
+                    let bytes = u64::try_from(PAYLOAD_BYTES_MAX + 1).unwrap();
+                    let is_told =
+                        matches!(error, JournalError::TooLong { bytes: told, .. } if told == bytes);
+                    assert!(!fits && is_told, "{error}");
+                }
+            }
+        }
     }
 }

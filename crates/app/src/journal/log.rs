@@ -38,6 +38,9 @@ pub(super) struct Live {
     pub(super) open: bool,
 }
 
+/// Such records, by the numbers of their calls, which nobody outside chooses.
+pub(super) type LiveRecords = HashMap<u64, Live, foldhash::fast::RandomState>;
+
 /// How far a segment has come to be on the disk.
 #[derive(Debug, Clone)]
 enum Keeping {
@@ -99,7 +102,7 @@ pub(super) struct Log {
     active_file: Arc<SegmentFile>,
     /// A failed write may have left bytes behind the last frame.
     untrimmed: bool,
-    live: HashMap<u64, Live>,
+    live: LiveRecords,
     open_calls: u64,
     bytes: u64,
     appended: u64,
@@ -138,7 +141,7 @@ impl Log {
             active,
             active_file,
             untrimmed: false,
-            live: HashMap::new(),
+            live: LiveRecords::default(),
             open_calls: 0,
             bytes: 0,
             appended: 0,

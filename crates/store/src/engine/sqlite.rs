@@ -143,10 +143,12 @@ pub(super) const fn begin(purpose: Purpose) -> Option<&'static str> {
 
 pub(super) fn render(statement: Statement) -> Result<(SqlStr, SqliteArguments), StoreError> {
     let mut arguments = SqliteArguments::default();
+    arguments.reserve(statement.values.len(), 0);
     for value in statement.values {
         let added = match value {
-            Value::Text(text) => arguments.add(text),
-            Value::Integer(number) => arguments.add(number),
+            Value::Text(Some(text)) => arguments.add(text),
+            Value::Integer(Some(number)) => arguments.add(number),
+            Value::Text(None) | Value::Integer(None) => arguments.add(None::<i64>),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::Texts(_) | Value::Integers(_) => {
                 return Err(StoreError::InvalidRow {

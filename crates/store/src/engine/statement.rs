@@ -125,22 +125,32 @@ pub(crate) struct Batch {
     pub(crate) locks_rows: bool,
 }
 
-/// The rows of a batch, one after the other.
-pub(crate) struct Rows(Vec<Value>);
+/// The rows of a batch, one after the other, cut as [`Batch::by_values`] sends them, so that none is moved again.
+#[derive(Default)]
+pub(crate) struct Rows {
+    full: Vec<Vec<Value>>,
+    last: Vec<Value>,
+    last_rows: usize,
+}
 
 /// Rows of one `VALUES` list, at most; the others are halves, so that a batch of any size is a few statements and each is
 /// prepared once. Far below SQLite's 32,766 values of a statement for the widest row.
-const VALUES_ROWS: usize = 256;
+const VALUES_ROWS: usize = 128;
 
 impl Rows {
-    /// No rows yet, and room for so many values.
-    pub(crate) fn with_room_for(values: usize) -> Self {
-        Self(Vec::with_capacity(values))
+    /// Adds a row: as many values as its batch has columns.
+    pub(crate) fn add(&mut self, row: impl IntoIterator<Item = Value>) {
+        if self.last_rows == VALUES_ROWS {
+            let room = Vec::with_capacity(self.last.len());
+            self.full.push(std::mem::replace(&mut self.last, room));
+            self.last_rows = 0;
+        }
+        self.last.extend(row);
+        self.last_rows += 1;
     }
 
-    /// Adds a row: as many values as its batch has columns.
-    pub(crate) fn add<const COLUMNS: usize>(&mut self, row: [Value; COLUMNS]) {
-        self.0.extend(row);
+    fn len(&self) -> usize {
+        self.full.len() * VALUES_ROWS + self.last_rows
     }
 }
 
@@ -152,28 +162,31 @@ impl From<Vec<Vec<Value>>> for Rows {
 
 impl FromIterator<Vec<Value>> for Rows {
     fn from_iter<T: IntoIterator<Item = Vec<Value>>>(rows: T) -> Self {
-        Self(rows.into_iter().flatten().collect())
+        let mut all = Self::default();
+        rows.into_iter().for_each(|row| all.add(row));
+        all
     }
 }
 
 impl Batch {
     pub(super) fn by_values(self, rows: Rows) -> Vec<Statement> {
-        let mut statements = Vec::new();
-        let mut left = rows.0.len() / self.columns.len();
-        let mut values = rows.0.into_iter();
+        let mut statements = Vec::with_capacity(rows.full.len() + 1);
+        for values in rows.full {
+            statements.push(self.values_list(VALUES_ROWS, values));
+        }
+        let (mut values, mut left) = (rows.last, rows.last_rows);
         while left > 0 {
             // The greatest power of two that there are rows for.
-            let size = 1 << left.min(VALUES_ROWS).ilog2();
-            let mut statement = self.values_list(size);
-            let those = values.by_ref().take(size * self.columns.len());
-            statement.values.extend(those);
-            statements.push(statement);
+            let size = 1 << left.ilog2();
+            let rest = values.split_off(values.len().min(size * self.columns.len()));
+            statements.push(self.values_list(size, std::mem::replace(&mut values, rest)));
             left -= size;
         }
         statements
     }
 
-    fn values_list(self, rows: usize) -> Statement {
+    fn values_list(self, rows: usize, values: Vec<Value>) -> Statement {
+        debug_assert_eq!(values.len(), rows * self.columns.len());
         // Unnamed: SQLite finds a named one by looking through all names before it.
         let row = format!("({}), ", vec!["?"; self.columns.len()].join(", "));
         let list = row.repeat(rows);
@@ -181,18 +194,20 @@ impl Batch {
         // Whatever fails ends the transaction. SQLite may leave a failed statement half done, then: else it would keep the
         // pages as they were before each, to undo it alone, and that in a file.
         let head = self.head.replacen("INSERT INTO", "INSERT OR FAIL INTO", 1);
-        let mut statement = sql(self.head);
-        statement.text = format!("{head} VALUES {list} {}", self.tail).into();
-        statement
+        Statement {
+            text: format!("{head} VALUES {list} {}", self.tail).into(),
+            values,
+            locks_rows: false,
+        }
     }
 
     pub(super) fn by_arrays(self, rows: Rows) -> Vec<Statement> {
-        let count = rows.0.len() / self.columns.len();
+        let count = rows.len();
         if count == 0 {
             return Vec::new();
         }
         let mut arrays: Vec<Value> = self.columns.iter().map(|kind| kind.array(count)).collect();
-        let mut values = rows.0.into_iter();
+        let mut values = rows.full.into_iter().flatten().chain(rows.last);
         for _ in 0..count {
             for (array, value) in arrays.iter_mut().zip(values.by_ref()) {
                 match (array, value) {

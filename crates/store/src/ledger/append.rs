@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use tollgate_core::hold::direct::HoldOutcome;
 use tollgate_core::period::day_of;
 use tollgate_core::usage::Origin;
 use tollgate_core::{HoldId, Moment, Nanos, NodeId, Period};
 
 use super::Books;
-use super::entry::{self, Intake, Prepared, Slot};
+use super::entry::{Intake, LedgerRows, Prepared, Slot};
 use super::texts::Texts;
 use super::{Fate, Standing};
 use crate::engine::Kind::{Integer, Text};
@@ -44,7 +45,7 @@ pub(super) async fn append(
         // What was held before its month was locked may have ended meanwhile.
         let mut holds = NamedHolds::read(work, &named).await?;
         let mut texts = Texts::default();
-        let mut rows = Rows::with_room_for(fresh.len() * entry::INSERT_COLUMNS);
+        let mut rows = LedgerRows::of(work);
         let mut booked = Vec::with_capacity(fresh.len());
         let mut refused = Vec::new();
         let mut marks = Marks::new();
@@ -57,8 +58,8 @@ pub(super) async fn append(
             *fate = Some(match books.post(&prepared.entry, node) {
                 Ok(cents) => {
                     let hold = holds.settle(prepared.hold, &prepared.entry);
-                    let node = texts.node(node).into();
-                    rows.add(prepared.row(cents, node, now.wall, hold));
+                    let row = prepared.plain_row(cents, texts.node(node), now.wall);
+                    rows.add(prepared, row, hold);
                     note(&mut marks, prepared);
                     booked.push(&prepared.entry);
                     Held::New(cents, hold)
@@ -70,7 +71,7 @@ pub(super) async fn append(
             });
         }
         work.execute_batch(DISCLAIM, refused.into()).await?;
-        work.execute_batch(entry::INSERT, rows).await?;
+        rows.insert(work).await?;
         balances::write(work, &books).await?;
         allowances::settle(work, &books).await?;
         holds.write(work, now.wall).await?;
@@ -173,10 +174,8 @@ async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>
     let mut sorted: Vec<&Prepared> = firsts.iter().collect();
     sorted.sort_by_key(|prepared| (&prepared.entry.tenant_id, &prepared.entry.call_id));
     let keys = || {
-        let mut keys = Rows::with_room_for(sorted.len() * CLAIM.columns.len());
-        for first in &sorted {
-            keys.add(claimed_key(first));
-        }
+        let mut keys = Rows::default();
+        sorted.iter().for_each(|first| keys.add(claimed_key(first)));
         keys
     };
     let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();
@@ -237,14 +236,14 @@ impl KnownRow {
         Ok(Some(Standing {
             cost: Nanos::new(self.cost_nanos.unwrap_or_default()),
             cost_cents: self.cost_cents.unwrap_or_default(),
-            price_version: self.price_version,
+            price_version: self.price_version.map(Into::into),
             origin: place.known("origin", Origin::from_name(&origin))?,
             created_at: place.time("created_at", self.created_at)?,
             hold: self
                 .hold_outcome
                 .as_deref()
                 .and_then(HoldOutcome::from_name),
-            id,
+            id: id.into(),
         }))
     }
 }
@@ -281,7 +280,7 @@ async fn open(
     let mut months: BTreeMap<_, _> = holds.months().collect();
     let mut days = BTreeSet::new();
     // There are far fewer days than rows.
-    let mut seen = HashSet::with_capacity(fresh.len());
+    let mut seen = HashSet::with_capacity_and_hasher(fresh.len(), RandomState::default());
     for prepared in fresh {
         let entry = &prepared.entry;
         let (integration, day) = (entry.integration_id, day_of(entry.created_at));

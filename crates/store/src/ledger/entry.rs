@@ -1,8 +1,10 @@
 //! Entries on their way into the ledger: checked, compared within their batch, laid out as rows.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use jiff::Timestamp;
 use tollgate_core::books::Figures;
 use tollgate_core::hold::direct::HoldOutcome;
@@ -14,7 +16,7 @@ use super::Standing;
 use super::content::Content;
 use super::texts::{self, Texts};
 use crate::engine::Kind::{Integer, Text};
-use crate::engine::{Batch, Value};
+use crate::engine::{Batch, Rows, Value, Work};
 use crate::error::StoreError;
 use crate::value::{micros, storable, storable_shared};
 
@@ -84,7 +86,8 @@ impl Intake {
             slots: Vec::with_capacity(given.len()),
         };
         let (mut texts, mut ids) = (Texts::default(), OrderedIds::at(now));
-        let mut places: HashMap<(&TenantId, &CallId), usize> = HashMap::with_capacity(given.len());
+        let mut places: HashMap<(&TenantId, &CallId), usize, RandomState> =
+            HashMap::with_capacity_and_hasher(given.len(), RandomState::default());
         for one in given {
             let entry = one.entry;
             if let Some(reason) = flaw(entry) {
@@ -92,16 +95,17 @@ impl Intake {
                 continue;
             }
             let content = Content::of(entry, one.content);
-            let key = (&entry.tenant_id, &entry.call_id);
-            if let Some(&first) = places.get(&key) {
-                let again = Slot::Again(first, content, Box::new(entry.clone()));
-                intake.slots.push(again);
-                continue;
-            }
             let place = intake.firsts.len();
-            places.insert(key, place);
+            match places.entry((&entry.tenant_id, &entry.call_id)) {
+                Entry::Occupied(first) => {
+                    let again = Slot::Again(*first.get(), content, Box::new(entry.clone()));
+                    intake.slots.push(again);
+                    continue;
+                }
+                Entry::Vacant(free) => free.insert(place),
+            };
             intake.slots.push(Slot::First(place));
-            let id = ids.next_id().to_string().into();
+            let id = texts::uuid(ids.next_id());
             let prepared = Prepared::new(one, content, id, &mut texts)?;
             intake.firsts.push(prepared);
         }
@@ -142,32 +146,42 @@ impl Prepared {
     /// The row that the entry becomes, as those who gave it are told.
     pub(super) fn standing(&self, cost_cents: i64, hold: Option<HoldOutcome>) -> Standing {
         Standing {
-            id: self.id.to_string(),
+            id: Arc::clone(&self.id),
             cost: self.entry.cost,
             cost_cents,
-            price_version: self.price_version.as_deref().map(str::to_owned),
+            price_version: self.price_version.clone(),
             origin: self.origin,
             created_at: self.entry.created_at,
             hold,
         }
     }
 
-    /// The row, in the order of [`INSERT`].
-    pub(super) fn row(
+    /// Whether the row has nothing in the columns that only [`INSERT`] has.
+    fn is_plain(&self) -> bool {
+        let entry = &self.entry;
+        entry.session_id.is_none()
+            && entry.agent_id.is_none()
+            && entry.error_code.is_none()
+            && entry.error_message.is_none()
+            && entry.extra.is_none()
+            && self.origin == Origin::Gateway
+            && self.client_cost.is_none()
+            && self.hold.is_none()
+    }
+
+    /// The row of one that is plain, in the order of [`INSERT_PLAIN`].
+    pub(super) fn plain_row(
         &self,
         cost_cents: i64,
-        node: Value,
+        node: Arc<str>,
         now: Timestamp,
-        hold: Option<HoldOutcome>,
-    ) -> [Value; INSERT_COLUMNS] {
+    ) -> [Value; PLAIN_COLUMNS] {
         let entry = &self.entry;
         let figures = Figures::of(entry);
         [
             Arc::clone(&self.id).into(),
             entry.tenant_id.shared().into(),
             Arc::clone(&self.integration).into(),
-            entry.session_id.as_ref().map(SessionId::shared).into(),
-            entry.agent_id.as_ref().map(AgentId::shared).into(),
             entry.call_id.shared().into(),
             Arc::clone(&self.provider).into(),
             storable_shared(&entry.model).into(),
@@ -176,9 +190,6 @@ impl Prepared {
             cost_cents.into(),
             entry.latency_ms.into(),
             Arc::clone(&self.policy_result).into(),
-            entry.error_code.as_deref().map(storable).into(),
-            entry.error_message.as_deref().map(storable).into(),
-            entry.extra.as_deref().map(storable).into(),
             micros(entry.created_at).into(),
             figures.cost_nanos.into(),
             entry.held.get().into(),
@@ -188,13 +199,65 @@ impl Prepared {
             self.unit_prices.clone().into(),
             Arc::clone(&self.period).into(),
             Arc::clone(&self.day).into(),
-            node,
+            node.into(),
             micros(now).into(),
+        ]
+    }
+
+    /// What stands behind the plain row in the order of [`INSERT`].
+    fn rest_of_row(&self, hold: Option<HoldOutcome>) -> [Value; REST_COLUMNS] {
+        let entry = &self.entry;
+        [
+            entry.session_id.as_ref().map(SessionId::shared).into(),
+            entry.agent_id.as_ref().map(AgentId::shared).into(),
+            entry.error_code.as_deref().map(storable).into(),
+            entry.error_message.as_deref().map(storable).into(),
+            entry.extra.as_deref().map(storable).into(),
             Arc::clone(&self.heard).into(),
             self.client_cost.map(Nanos::get).into(),
             self.hold.map(|hold| hold.to_string()).into(),
             hold.map(|outcome| outcome.as_str().to_owned()).into(),
         ]
+    }
+}
+
+/// The rows of a batch.
+pub(super) struct LedgerRows {
+    plain: Rows,
+    others: Rows,
+    /// Each value costs on SQLite, even one that is nothing. On PostgreSQL a statement more costs as much as it saves.
+    are_apart: bool,
+}
+
+impl LedgerRows {
+    /// None yet.
+    pub(super) fn of(work: &Work) -> Self {
+        Self {
+            plain: Rows::default(),
+            others: Rows::default(),
+            are_apart: !work.is_postgres(),
+        }
+    }
+
+    /// Adds a row, of which the plain part is given.
+    pub(super) fn add(
+        &mut self,
+        prepared: &Prepared,
+        row: [Value; PLAIN_COLUMNS],
+        hold: Option<HoldOutcome>,
+    ) {
+        if self.are_apart && prepared.is_plain() {
+            self.plain.add(row);
+        } else {
+            let rest = prepared.rest_of_row(hold);
+            self.others.add(row.into_iter().chain(rest));
+        }
+    }
+
+    /// Inserts them all.
+    pub(super) async fn insert(self, work: &mut Work) -> Result<(), StoreError> {
+        work.execute_batch(INSERT_PLAIN, self.plain).await?;
+        work.execute_batch(INSERT, self.others).await.map(drop)
     }
 }
 
@@ -211,19 +274,54 @@ fn flaw(entry: &UsageEntry) -> Option<&'static str> {
     }
 }
 
-/// The columns of [`INSERT`].
-pub(super) const INSERT_COLUMNS: usize = 31;
+/// The columns of [`INSERT_PLAIN`].
+const PLAIN_COLUMNS: usize = 22;
+/// Those that [`INSERT`] has besides.
+const REST_COLUMNS: usize = 9;
 
-pub(super) const INSERT: Batch = Batch {
-    head: "INSERT INTO cus_llm_usage (id, tenant_id, integration_id, session_id, agent_id, call_id, provider, model, \
-           tokens_in, tokens_out, cost_cents, latency_ms, policy_result, error_code, error_message, extra_data, \
-           created_at, cost_nanos, held_nanos, usage_source, tokens_by_class, price_version, unit_prices, period, \
-           day, node_id, settled_at, origin, client_cost_nanos, hold_id, hold_outcome)",
+macro_rules! plain_columns {
+    () => {
+        "id, tenant_id, integration_id, call_id, provider, model, tokens_in, tokens_out, cost_cents, latency_ms, \
+         policy_result, created_at, cost_nanos, held_nanos, usage_source, tokens_by_class, price_version, unit_prices, \
+         period, day, node_id, settled_at"
+    };
+}
+
+/// Rows that went through the gateway, without an error or anything that a caller may add: most of them. What is left out is
+/// nothing in every table, and the origin is the gateway.
+const INSERT_PLAIN: Batch = Batch {
+    head: concat!("INSERT INTO cus_llm_usage (", plain_columns!(), ")"),
+    columns: INSERT.columns.split_at(PLAIN_COLUMNS).0,
+    tail: "",
+    locks_rows: false,
+};
+
+/// All columns: rows of any kind.
+const INSERT: Batch = Batch {
+    head: concat!(
+        "INSERT INTO cus_llm_usage (",
+        plain_columns!(),
+        ", session_id, agent_id, error_code, error_message, extra_data, origin, client_cost_nanos, hold_id, hold_outcome)"
+    ),
     columns: &[
-        Text, Text, Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text,
-        Text, Text, Text, Integer, Integer, Integer, Text, Text, Text, Text, Text, Text, Text,
-        Integer, Text, Integer, Text, Text,
+        Text, Text, Text, Text, Text, Text, Integer, Integer, Integer, Integer, Text, Integer,
+        Integer, Integer, Text, Text, Text, Text, Text, Text, Text, Integer, Text, Text, Text,
+        Text, Text, Text, Integer, Text, Text,
     ],
     tail: "",
     locks_rows: false,
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_column_that_is_named_has_a_kind() {
+        let all = PLAIN_COLUMNS + REST_COLUMNS;
+        for (batch, columns) in [(INSERT_PLAIN, PLAIN_COLUMNS), (INSERT, all)] {
+            assert_eq!(batch.head.split(',').count(), columns);
+            assert_eq!(batch.columns.len(), columns);
+        }
+    }
+}

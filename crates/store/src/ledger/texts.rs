@@ -1,8 +1,10 @@
 //! Texts that stand in many rows of a batch: each is made once and shared.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use jiff::civil::Date;
 use serde_json::{Map, Value as JsonValue};
 use tollgate_core::price::Rates;
@@ -19,7 +21,7 @@ const LATELY: usize = 16;
 #[derive(Default)]
 pub(super) struct Texts {
     words: Vec<(&'static str, Arc<str>)>,
-    ids: HashMap<Uuid, Arc<str>>,
+    ids: HashMap<Uuid, Arc<str>, RandomState>,
     days: Vec<(Date, Arc<str>)>,
     months: Vec<(Period, Arc<str>)>,
     prices: Vec<(Rates, Arc<str>)>,
@@ -58,9 +60,15 @@ impl Texts {
     }
 
     fn id(&mut self, id: Uuid) -> Arc<str> {
-        let text = self.ids.entry(id).or_insert_with(|| id.to_string().into());
+        let text = self.ids.entry(id).or_insert_with(|| uuid(id));
         Arc::clone(text)
     }
+}
+
+/// A UUID as it is kept.
+pub(super) fn uuid(id: Uuid) -> Arc<str> {
+    let mut text = Uuid::encode_buffer();
+    (&*id.as_hyphenated().encode_lower(&mut text)).into()
 }
 
 /// Tokens by class as JSON, without the classes that have none: they stand in every row.
@@ -71,8 +79,8 @@ pub(super) fn tokens(tokens: &TokenUsage) -> Arc<str> {
         if count > 0 {
             text.push_str(if text.is_empty() { "{\"" } else { ",\"" });
             text.push_str(class.as_str());
-            text.push_str("\":");
-            text.push_str(&count.to_string());
+            // Writing to a text cannot fail.
+            let _always = write!(text, "\":{count}");
         }
     }
     text.push_str(if text.is_empty() { "{}" } else { "}" });

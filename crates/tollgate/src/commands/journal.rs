@@ -98,8 +98,7 @@ pub fn of_journal(error: &JournalError) -> Failure {
         | JournalError::TooLong { .. }
         | JournalError::NotSynced
         | JournalError::NotOpen
-        | JournalError::Unclosed { .. }
-        | JournalError::Encoding(_) => Exit::Failure,
+        | JournalError::Unclosed { .. } => Exit::Failure,
     };
     Failure::new(exit, error.to_string())
 }

@@ -303,10 +303,10 @@ impl ResultBody {
         };
         Self {
             result,
-            id: Some(row.id),
+            id: Some(row.id.to_string()),
             cost_usd: Some(row.cost.to_string()),
             cost_cents: Some(row.cost_cents),
-            price_version: row.price_version,
+            price_version: row.price_version.as_deref().map(str::to_owned),
             created_at: Some(row.created_at),
             hold: row.hold.map(HoldOutcome::as_str),
             ..self
