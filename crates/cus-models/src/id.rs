@@ -6,7 +6,10 @@ use uuid::Uuid;
 #[must_use]
 pub fn generate_uuid() -> String {
     let mut text = Uuid::encode_buffer();
-    random_uuid().hyphenated().encode_lower(&mut text).to_owned()
+    random_uuid()
+        .hyphenated()
+        .encode_lower(&mut text)
+        .to_owned()
 }
 
 /// The same, for whoever does not need its text.

@@ -130,7 +130,8 @@ pub(crate) struct Batch {
 pub(crate) struct Rows {
     full: Vec<Vec<Value>>,
     last: Vec<Value>,
-    last_rows: usize,
+    /// Rows in it.
+    length: usize,
 }
 
 /// Rows of one `VALUES` list, at most; the others are halves, so that a batch of any size is a few statements and each is
@@ -140,17 +141,17 @@ const VALUES_ROWS: usize = 128;
 impl Rows {
     /// Adds a row: as many values as its batch has columns.
     pub(crate) fn add(&mut self, row: impl IntoIterator<Item = Value>) {
-        if self.last_rows == VALUES_ROWS {
+        if self.length == VALUES_ROWS {
             let room = Vec::with_capacity(self.last.len());
             self.full.push(std::mem::replace(&mut self.last, room));
-            self.last_rows = 0;
+            self.length = 0;
         }
         self.last.extend(row);
-        self.last_rows += 1;
+        self.length += 1;
     }
 
     fn len(&self) -> usize {
-        self.full.len() * VALUES_ROWS + self.last_rows
+        self.full.len() * VALUES_ROWS + self.length
     }
 }
 
@@ -174,7 +175,7 @@ impl Batch {
         for values in rows.full {
             statements.push(self.values_list(VALUES_ROWS, values));
         }
-        let (mut values, mut left) = (rows.last, rows.last_rows);
+        let (mut values, mut left) = (rows.last, rows.length);
         while left > 0 {
             // The greatest power of two that there are rows for.
             let size = 1 << left.ilog2();

@@ -175,7 +175,9 @@ async fn claim(work: &mut Work, firsts: &[Prepared]) -> Result<Vec<Option<Held>>
     sorted.sort_by_key(|prepared| (&prepared.entry.tenant_id, &prepared.entry.call_id));
     let keys = || {
         let mut keys = Rows::default();
-        sorted.iter().for_each(|first| keys.add(claimed_key(first)));
+        for first in &sorted {
+            keys.add(claimed_key(first));
+        }
         keys
     };
     let mut held: Vec<Option<Held>> = firsts.iter().map(|_| None).collect();

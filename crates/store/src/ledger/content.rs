@@ -169,7 +169,12 @@ impl Words {
         let PricePin { version, rates } = price;
         self.add(1);
         self.text(version);
-        for price in rates.each() {
+        // The first three are in every price, and no word says so: it stands in ledgers like that.
+        let [input, output, request, others @ ..] = rates.each();
+        for price in [input, output, request] {
+            self.number(price.unwrap_or_default());
+        }
+        for price in others {
             self.maybe_number(price);
         }
     }
