@@ -132,18 +132,32 @@ const NEAR_BYTES: usize = 32;
 /// One in each byte of a word.
 const ONES: u64 = u64::MAX / 255;
 
+/// The highest bit of each byte of a word.
+const HIGHEST: u64 = ONES << 7;
+
 /// Finds the first quote, backslash or control character in eight bytes: the highest bit of its
 /// byte is the lowest that is set. Above it anything may be.
 const fn marks(bytes: [u8; 8]) -> u64 {
     const QUOTES_TO_SPACES: u64 = ONES * (0x22 ^ 0x20);
     const ABOVE_SPACES: u64 = ONES * 0x21;
     const BACKSLASHES: u64 = ONES * 0x5c;
-    const HIGHEST: u64 = ONES << 7;
     let word = u64::from_le_bytes(bytes);
     // With that bit turned a quote is a space, and control characters are what they were: others.
     let low = (word ^ QUOTES_TO_SPACES).wrapping_sub(ABOVE_SPACES);
     let backslash = (word ^ BACKSLASHES).wrapping_sub(ONES);
     (low | backslash) & !word & HIGHEST
+}
+
+/// Whether there is a control character. Asked of eight bytes at once, and without a stop at the
+/// first.
+fn has_controls(text: &[u8]) -> bool {
+    const SPACES: u64 = ONES * 0x20;
+    let (words, rest) = text.as_chunks::<8>();
+    let below = words.iter().fold(0, |seen, bytes| {
+        let word = u64::from_le_bytes(*bytes);
+        seen | (word.wrapping_sub(SPACES) & !word)
+    });
+    below & HIGHEST != 0 || rest.iter().any(|byte| *byte < b' ')
 }
 
 /// Whether a string cannot have this byte in it as it is.

@@ -7,7 +7,7 @@
 
 use memchr::memchr2;
 
-use super::{Members, plain_length};
+use super::{Members, has_controls, plain_length};
 
 /// What is in a string, as it is written.
 #[derive(Debug, Clone, Copy)]
@@ -188,8 +188,7 @@ impl<'a> Rest<'a> {
         if !matches!(self.peek()?, b'"' | b'\\') {
             let stop = memchr2(b'"', b'\\', self.bytes)?;
             let (inside, rest) = self.bytes.split_at_checked(stop)?;
-            // The least of all: without a stop at the first, so that many are looked at together.
-            if inside.iter().fold(u8::MAX, |least, byte| least.min(*byte)) < b' ' {
+            if has_controls(inside) {
                 return None;
             }
             self.bytes = rest;
