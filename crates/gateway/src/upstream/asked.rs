@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -67,6 +67,9 @@ enum Stage {
 /// The body of an answer. Dropped before its end, it closes its connection.
 pub(crate) struct Coming {
     body: Incoming,
+    /// Where small pieces are copied to, one behind the other; it is free again when they were
+    /// written.
+    room: BytesMut,
     /// Until the body has come to its end.
     line: Option<(Arc<Rack>, Box<Line>)>,
 }
@@ -133,7 +136,7 @@ impl Future for Asked {
                         }
                         Poll::Ready(Ok(answer)) => {
                             let line = Some((rack, line));
-                            return Poll::Ready(Ok(answer.map(|body| Coming { body, line })));
+                            return Poll::Ready(Ok(answer.map(|body| Coming::new(body, line))));
                         }
                         // It comes back where none of it has left: the connection ended before.
                         Poll::Ready(Err(mut error)) => {
@@ -151,6 +154,23 @@ impl Future for Asked {
 }
 
 impl Coming {
+    fn new(body: Incoming, line: Option<(Arc<Rack>, Box<Line>)>) -> Self {
+        let room = BytesMut::new();
+        Self { body, room, line }
+    }
+
+    /// A piece that holds on to no buffer of its connection's, where it is small.
+    fn unbuffered(&mut self, piece: Bytes) -> Bytes {
+        if piece.len() > COPIED_BYTES_MAX {
+            return piece;
+        }
+        if self.room.capacity() < piece.len() {
+            self.room.reserve(COPIED_BYTES_MAX);
+        }
+        self.room.extend_from_slice(&piece);
+        self.room.split().freeze()
+    }
+
     /// Is ready when the deadline has passed; never once the body has come to its end.
     pub(crate) fn poll_late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.line {
@@ -192,7 +212,7 @@ impl Body for Coming {
             Poll::Ready(Some(Ok(_))) if !this.body.is_end_stream() => {}
             Poll::Ready(Some(Ok(_)) | None) => this.put_back(),
         }
-        frame.map_ok(|frame| frame.map_data(unbuffered))
+        frame.map_ok(|frame| frame.map_data(|piece| this.unbuffered(piece)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -202,14 +222,6 @@ impl Body for Coming {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
-}
-
-/// A piece that holds on to no more than itself, where it is small.
-fn unbuffered(piece: Bytes) -> Bytes {
-    if piece.len() > COPIED_BYTES_MAX {
-        return piece;
-    }
-    Bytes::copy_from_slice(&piece)
 }
 
 impl Drop for Coming {
