@@ -90,15 +90,20 @@ def verdicts(runs):
     return lines
 
 
+def verdict(held):
+    """Of the runs in which a target held or did not."""
+    if len(held) == 1:
+        return "ok" if held[0] else "MISSED"
+    return f"ok in all {len(held)}" if all(held) else f"MISSED in all {len(held)}" if not any(held) else f"held only in {sum(held)} of {len(held)}"
+
+
 def shown(kept):
     """The table of targets, and what is to be known beside it, in Markdown."""
     runs = kept["runs"]
     lines = verdicts(runs)
     text = ["| figure | store | target | measured | |", "| --- | --- | --- | --- | --- |"]
     for line in lines:
-        count = f" in {sum(line['held'])} of {len(line['held'])}" if len(line["held"]) > 1 else ""
-        verdict = ("ok" if all(line["held"]) else "MISSED" if not any(line["held"]) else "held only") + count
-        text.append(f"| {line['figure']} | {line['engine']} | {line['target']} | {', '.join(line['measured'])} | {verdict} |")
+        text.append(f"| {line['figure']} | {line['engine']} | {line['target']} | {', '.join(line['measured'])} | {verdict(line['held'])} |")
     load = ", ".join(f"{run['load_before'][0]:.1f} → {run.get('load_after', [float('nan')])[0]:.1f}" for run in runs)
     text.append(f"\nMedians of {kept['rounds']} interleaved rounds of {kept['seconds']} s; {len(runs)} run(s); load before and after: {load}; "
                 f"{kept['machine']['cores']} cores, {kept['machine']['processor']}, Linux {kept['machine']['kernel']}.")

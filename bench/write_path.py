@@ -164,7 +164,8 @@ def main():
         with open(options.json, "w") as file:
             keyed = [{"engine": engine, "build": name, "writers": writers, "batch": batch, "runs": rows}
                      for (engine, name, writers, batch), rows in results.items()]
-            json.dump({"results": keyed, "reads": [row for rows in reads.values() for row in rows], "load": load,
+            read = [{"engine": engine, "build": name, **row} for (engine, name, _), rows in reads.items() for row in rows]
+            json.dump({"results": keyed, "reads": read, "load": load,
                        "deadlocks": deadlocks}, file, indent=1)
 
 
