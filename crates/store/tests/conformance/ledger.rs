@@ -17,7 +17,7 @@ fn november() -> Period {
 }
 
 /// A call with everything that a call can have.
-fn full(tenant: &TenantId, integration: IntegrationId) -> UsageEntry {
+pub(crate) fn full(tenant: &TenantId, integration: IntegrationId) -> UsageEntry {
     UsageEntry {
         session_id: Some("session-1".parse().unwrap()),
         agent_id: Some("agent-1".parse().unwrap()),

@@ -20,6 +20,7 @@ mod migrations;
 mod nodes;
 mod permits;
 mod prices;
+mod rows;
 mod tenants;
 mod usage;
 mod verify;
@@ -99,6 +100,8 @@ conformance! {
         a_change_is_announced_with_its_kind_and_owner
         a_poller_misses_no_change_of_many_at_once
         a_loaded_thing_is_gone_when_it_is_deleted;
+    rows:
+        a_row_bears_what_its_call_alone_of_its_batch_has;
     ledger:
         a_call_is_one_row_that_bears_all_it_was_charged_by
         a_call_is_in_its_balance_and_roll_up
